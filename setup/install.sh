@@ -31,6 +31,6 @@ trap 'rm -rf "$jars"' EXIT
 mvn -q -f setup/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$jars"
 cp "$jars"/delta-spark_2.13-*.jar "$jars"/delta-storage-*.jar "$spark/jars/"
 mkdir -p "$spark/conf"
-cp setup/spark-defaults.conf "$spark/conf/"
+cp setup/spark-defaults.conf setup/log4j2.properties "$spark/conf/"
 rm -f .venv/setup-*
 touch "$stamp"

@@ -1,0 +1,1 @@
+"""The Spark jobs and the DataFrame functions that they call."""

@@ -1,0 +1,46 @@
+"""Readers of raw logs, one module a source.
+
+A source is a function (spark, DataConfig) -> DataFrame of strings, as they stand in the input, with the columns
+
+    user, item, domain   the keys
+    label                where the log has one: a number; absent, every row is a positive
+    time                 where the log has one: a number or a timestamp; the latest of equal rows is kept
+    event                where one (user, item, domain) may hold several samples: what tells them apart
+    malformed            a line that could not be parsed, else null
+
+and with `.positive_at` as its second result: the threshold from which a label counts as positive, or None where
+it is 0 or 1 already. A new source is one file here and one line in SOURCES.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines.sources import amazon, movielens, table
+from training.config import DataConfig
+from training.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    read: Callable[[SparkSession, DataConfig], DataFrame]
+    positive_at: float | None = None  # unless data.positive_at says otherwise
+
+
+SOURCES = {
+    "movielens": Source(movielens.read, positive_at=movielens.POSITIVE_AT),
+    "amazon": Source(amazon.read),
+    "csv": Source(table.read_csv),
+    "parquet": Source(table.read_parquet),
+    "delta": Source(table.read_delta),
+}
+
+
+def read_log(spark: SparkSession, data: DataConfig) -> tuple[DataFrame, float | None]:
+    """The raw log that `data` names and the threshold of its labels. Raises UserError."""
+    if data.source not in SOURCES:
+        raise UserError(f'data.source "{data.source}" does not exist: choose one of {", ".join(SOURCES)}')
+    source = SOURCES[data.source]
+    threshold = data.positive_at if data.positive_at is not None else source.positive_at
+    return source.read(spark, data), threshold

@@ -1,0 +1,31 @@
+"""MovieLens: ratings.csv and movies.csv in one folder; the domain is a movie's whole genre string."""
+
+from pathlib import PurePosixPath
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.sources.files import MALFORMED, read_csv_strings, require_columns
+from training.config import DataConfig
+
+POSITIVE_AT = 4.0
+
+
+def read(spark: SparkSession, data: DataConfig) -> DataFrame:
+    """| userId | movieId | rating | timestamp |      | user | item | domain | label | time |
+    | 1      | 7       | 4.5    | 964982703 |  ->  | 1    | 7    | Drama  | 4.5   | 964982703 |
+    """
+    ratings_path, movies_path = (str(PurePosixPath(data.path) / name) for name in ("ratings.csv", "movies.csv"))
+    ratings = read_csv_strings(spark, ratings_path)
+    require_columns(ratings, ("userId", "movieId", "rating", "timestamp"), ratings_path)
+    movies = read_csv_strings(spark, movies_path)
+    require_columns(movies, ("movieId", "genres"), movies_path)
+    genres = movies.select("movieId", "genres").dropDuplicates(["movieId"])
+    return ratings.join(genres, "movieId", "left").select(
+        F.col("userId").alias("user"),
+        F.col("movieId").alias("item"),
+        F.col("genres").alias("domain"),
+        F.col("rating").alias("label"),
+        F.col("timestamp").alias("time"),
+        MALFORMED,
+    )

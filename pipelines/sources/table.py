@@ -1,0 +1,40 @@
+"""Any CSV, Parquet or Delta table; data.columns names the columns."""
+
+from dataclasses import asdict
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.sources.files import MALFORMED, read_csv_strings, require_columns, require_path
+from training.config import DataConfig
+from training.errors import UserError
+
+
+def read_csv(spark: SparkSession, data: DataConfig) -> DataFrame:
+    return _select(read_csv_strings(spark, data.path), data)
+
+
+def read_parquet(spark: SparkSession, data: DataConfig) -> DataFrame:
+    return _select(_load(spark, data.path, "parquet"), data)
+
+
+def read_delta(spark: SparkSession, data: DataConfig) -> DataFrame:
+    return _select(_load(spark, data.path, "delta"), data)
+
+
+def _load(spark: SparkSession, path: str, kind: str) -> DataFrame:
+    require_path(spark, path)
+    try:
+        return spark.read.format(kind).load(path)
+    except AnalysisException as error:
+        raise UserError(f"input {path} is not a {kind} table: {error.getCondition()}") from None
+
+
+def _select(frame: DataFrame, data: DataConfig) -> DataFrame:
+    """The configured columns as strings, under their names in the pipeline."""
+    columns = {name: column for name, column in asdict(data.columns).items() if column is not None}
+    require_columns(frame, columns.values(), data.path)
+    chosen = [F.col(f"`{column}`").cast("string").alias(name) for name, column in columns.items()]
+    malformed = F.col(MALFORMED) if MALFORMED in frame.columns else F.lit(None).cast("string").alias(MALFORMED)
+    return frame.select(*chosen, malformed)

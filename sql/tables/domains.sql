@@ -1,0 +1,22 @@
+-- One row a domain: who it is, what it has, where its samples lie.
+CREATE TABLE ${table} (
+  domain_id INT NOT NULL COMMENT 'from 0, without gaps',
+  domain_key STRING NOT NULL COMMENT 'as the user wrote it',
+  rows BIGINT NOT NULL,
+  rows_train BIGINT NOT NULL,
+  rows_val BIGINT NOT NULL,
+  rows_test BIGINT NOT NULL,
+  positives_train BIGINT NOT NULL,
+  positives_val BIGINT NOT NULL,
+  positives_test BIGINT NOT NULL,
+  users BIGINT NOT NULL,
+  items BIGINT NOT NULL,
+  ctr_ratio DOUBLE COMMENT 'positives / samples that the negatives were drawn by; null where the log has labels',
+  head BOOLEAN NOT NULL COMMENT 'true: adapted by the training workers; false (tail): by dr_longtail',
+  first_bucket INT NOT NULL COMMENT 'its samples lie in buckets first_bucket .. first_bucket + buckets - 1',
+  buckets INT NOT NULL,
+  short BOOLEAN NOT NULL COMMENT 'too few rows for every split: train got them first, and val or test has none'
+) USING DELTA
+TBLPROPERTIES ('delta.enableDeletionVectors' = 'false');
+
+ALTER TABLE ${table} ADD CONSTRAINT rows_add_up CHECK (rows = rows_train + rows_val + rows_test)

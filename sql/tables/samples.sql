@@ -1,0 +1,18 @@
+-- One row a (domain, user, item) that the models learn from or are tested on.
+-- The trainer reads the files of one pinned version; it cannot apply deletion vectors, so they stay off.
+CREATE TABLE ${table} (
+  domain_id INT NOT NULL,
+  user_id BIGINT NOT NULL,
+  item_id BIGINT NOT NULL,
+  label FLOAT NOT NULL COMMENT '0 or 1',
+  bucket INT NOT NULL COMMENT 'whole tail domains, or a part of a head domain; see domains.first_bucket',
+  split STRING NOT NULL COMMENT 'train, val or test'
+) USING DELTA
+PARTITIONED BY (split, bucket)
+TBLPROPERTIES ('delta.enableDeletionVectors' = 'false');
+
+ALTER TABLE ${table} ADD CONSTRAINT label_is_0_or_1 CHECK (label IN (0, 1));
+
+ALTER TABLE ${table} ADD CONSTRAINT split_is_known CHECK (split IN ('train', 'val', 'test'));
+
+ALTER TABLE ${table} ADD CONSTRAINT ids_from_zero CHECK (domain_id >= 0 AND user_id >= 0 AND item_id >= 0)

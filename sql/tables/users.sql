@@ -1,0 +1,8 @@
+-- The users' keys, as the user wrote them, and their ids: 0, 1, 2, ... without gaps.
+CREATE TABLE ${table} (
+  key STRING NOT NULL,
+  id BIGINT NOT NULL
+) USING DELTA
+TBLPROPERTIES ('delta.enableDeletionVectors' = 'false');
+
+ALTER TABLE ${table} ADD CONSTRAINT ids_from_zero CHECK (id >= 0)

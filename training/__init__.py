@@ -1,0 +1,1 @@
+"""The trainer: feed, models, frameworks, parameters, metrics. Imports no pyspark."""

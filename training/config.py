@@ -1,0 +1,237 @@
+"""The configuration: typed dataclasses, filled from a YAML file and dotted key=value arguments by OmegaConf.
+
+The names here are the names in YAML files and on the command line. A job gets its configuration by
+
+    config = parse_arguments(["--config", "conf/ml_latest_small.yaml", "training.epochs=3"])
+"""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from training.errors import UserError
+
+PRESETS = {  # framework.name: (framework.shared, framework.specific)
+    "joint": ("joint", "none"),
+    "alternate": ("alternate", "none"),
+    "dn": ("dn", "none"),
+    "joint_dr": ("joint", "dr"),
+    "alternate_dr": ("alternate", "dr"),
+    "mamdr": ("dn", "dr"),
+}
+
+
+@dataclass
+class ColumnsConfig:
+    """Which columns of a csv, parquet or delta source hold what."""
+
+    user: str = "user"
+    item: str = "item"
+    domain: str = "domain"
+    label: str | None = None  # absent: every row is a positive, and negatives are drawn
+    time: str | None = None  # the latest of equal rows is kept
+
+
+@dataclass
+class DataConfig:
+    source: str = MISSING  # movielens | amazon | csv | parquet | delta
+    path: str = MISSING
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    positive_at: float | None = None  # label = (value >= positive_at); absent: the column holds 0 and 1
+    domains: list[str] | None = None  # keep only these domain keys
+    ctr_ratio: float | None = None  # positives / samples where negatives are drawn; absent: by domain ...
+    ctr_range: list[float] = field(default_factory=lambda: [0.2, 0.5])  # ... uniform in this range
+    split: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test
+    bucket_rows: int = 1_000_000  # the target size of a bucket
+    head_rows: int | None = None  # a domain with more rows is a head domain; absent: half of bucket_rows
+
+
+@dataclass
+class ModelConfig:
+    name: str = "mlp"  # mlp | deepfm
+    embedding_dim: int = 16
+    hidden: list[int] = field(default_factory=lambda: [256, 128, 64])
+    dropout: float = 0.5
+    user_vectors: str | None = None  # a Delta table (key, vector): frozen instead of learned user embeddings
+    item_vectors: str | None = None
+
+
+@dataclass
+class FrameworkConfig:
+    name: str | None = None  # a preset that sets shared and specific, unless they are given
+    shared: str | None = None  # joint | alternate | dn: how theta^S is learned
+    specific: str | None = None  # none | dr: what a domain adds
+    inner_lr: float = 1e-3  # alpha of Algorithms 1 and 2
+    outer_lr: float = 0.5  # beta of Algorithm 1
+    reset_moments: bool = True  # DN: forget the inner optimiser's moments at the start of each round
+    dr_lr: float = 0.5  # gamma of Algorithm 2
+    dr_inner_lr: float | None = None  # alpha of Algorithm 2; absent: inner_lr
+    dr_rounds: int = 3  # how often Algorithm 2 runs for each domain, at most; a stop may keep fewer
+    dr_batch_size: int | None = None  # absent: training.batch_size
+    helpers: int = 5  # k of Algorithm 2
+    helper_rows: int = 512  # rows of a helper domain in one step
+    helper_domains: int = 4096  # helper domains are drawn from a sample of at most so many domains
+    stop_group: int = 200  # domains of like size that share one choice of rounds
+    interleave: bool = False  # Algorithm 3 to the letter: DN, then DR, in each epoch
+
+
+@dataclass
+class TrainingConfig:
+    epochs: int = 50  # at most
+    patience: int = 3  # epochs without a better validation AUC before the stop
+    batch_size: int = 1024
+    rounds_per_epoch: int = 1
+    pack: bool = True  # small domains share a batch; off: every batch is pure in its domain
+    device: str = "auto"  # auto | cpu | cuda
+
+
+@dataclass
+class Config:
+    root: str = MISSING  # tables lie in ROOT/tables, models in ROOT/models
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    framework: FrameworkConfig = field(default_factory=FrameworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def table(self, name: str) -> str:
+        return str(Path(self.root, "tables", name).absolute())
+
+
+def parse_arguments(arguments: Sequence[str]) -> Config:
+    """Reads `--config FILE key=value ...` into a checked Config. Raises UserError."""
+    parser = argparse.ArgumentParser(description="Settings are described in training/config.py.")
+    parser.add_argument("--config", required=True, help="a YAML file, as those in conf/")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="dotted keys that override the file")
+    parsed = parser.parse_args(arguments)
+    return load_config(parsed.config, parsed.settings)
+
+
+def load_config(path: str, settings: Sequence[str] = ()) -> Config:
+    """Merges defaults, the YAML file at `path` and dotted `settings`, and checks the result.
+
+    Raises:
+        UserError: the file is missing or no YAML mapping; a key does not exist (the message names the nearest
+            one) or is missing; a value has the wrong type or lies out of range.
+    """
+    try:
+        with open(path) as file:
+            values = yaml.safe_load(file) or {}
+    except OSError as error:
+        raise UserError(f"config {path} cannot be read ({error.strerror}): give --config an existing file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"config {path} must hold keys and values, as those in conf/ do")
+    pairs = [_parse_setting(setting) for setting in settings]
+    known = _dotted_keys(Config)
+    for key, where in [(key, path) for key in _flatten(values)] + [(key, "command line") for key, _ in pairs]:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
+            raise UserError(f'config key "{key}" ({where}) does not exist: did you mean "{nearest}"?')
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(values))
+        for key, value in pairs:
+            OmegaConf.update(merged, key, value)
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise UserError(f'config key "{missing[0]}" has no value: set it in {path} or as {missing[0]}=VALUE')
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f'config key "{error.full_key}" has a value of the wrong kind: {reason}') from None
+    _apply_preset(config.framework)
+    _check(config)
+    return config
+
+
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    key, separator, value = setting.partition("=")
+    if not separator:
+        raise UserError(f'argument "{setting}" is not of the form key=value')
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        return key, value
+
+
+def _dotted_keys(config_class: type, prefix: str = "") -> list[str]:
+    keys = []
+    for entry in fields(config_class):
+        keys.append(prefix + entry.name)
+        if is_dataclass(entry.type):
+            keys.extend(_dotted_keys(entry.type, f"{prefix}{entry.name}."))
+    return keys
+
+
+def _flatten(values: dict, prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in values.items():
+        nested = isinstance(value, dict)
+        keys.extend(_flatten(value, f"{prefix}{name}.") if nested else [f"{prefix}{name}"])
+    return keys
+
+
+def _apply_preset(framework: FrameworkConfig) -> None:
+    """Lets name, shared and specific agree: explicit parts win over the preset, and the pair gives the name."""
+    if framework.name is not None and framework.name not in PRESETS:
+        raise UserError(f'framework.name "{framework.name}" does not exist: choose one of {", ".join(PRESETS)}')
+    shared, specific = PRESETS[framework.name or "mamdr"]
+    pair = (framework.shared or shared, framework.specific or specific)
+    names = {parts: name for name, parts in PRESETS.items()}
+    if pair not in names:
+        raise UserError(
+            f'framework.shared "{pair[0]}" with framework.specific "{pair[1]}" does not exist: '
+            "shared is one of joint, alternate, dn and specific one of none, dr"
+        )
+    framework.name, (framework.shared, framework.specific) = names[pair], pair
+
+
+def _check(config: Config) -> None:
+    data, framework, training = config.data, config.framework, config.training
+
+    def require(holds: bool, key: str, rule: str) -> None:
+        if not holds:
+            raise UserError(f'config key "{key}" must be {rule}')
+
+    ratios = data.ctr_range
+    require(
+        len(ratios) == 2 and 0 < ratios[0] <= ratios[1] <= 1, "data.ctr_range", "two ratios, 0 < low <= high <= 1"
+    )
+    require(data.ctr_ratio is None or 0 < data.ctr_ratio <= 1, "data.ctr_ratio", "above 0 and at most 1")
+    split = data.split
+    require(
+        len(split) == 3 and min(split) >= 0 and split[0] > 0 and abs(sum(split) - 1) < 1e-6,
+        "data.split",
+        "three shares (train, val, test) that add up to 1, the first above 0",
+    )
+    for key, value in {
+        "data.bucket_rows": data.bucket_rows,
+        "model.embedding_dim": config.model.embedding_dim,
+        "training.epochs": training.epochs,
+        "training.batch_size": training.batch_size,
+        "training.rounds_per_epoch": training.rounds_per_epoch,
+        "training.patience": training.patience,
+        "framework.helpers": framework.helpers,
+        "framework.helper_rows": framework.helper_rows,
+        "framework.dr_rounds": framework.dr_rounds,
+        "framework.stop_group": framework.stop_group,
+    }.items():
+        require(value >= 1, key, "at least 1")
+    require(framework.helper_domains >= 2, "framework.helper_domains", "at least 2")
+    require(0 <= config.model.dropout < 1, "model.dropout", "at least 0 and below 1")
+    for key in ("inner_lr", "outer_lr", "dr_lr"):
+        require(getattr(framework, key) > 0, f"framework.{key}", "above 0")
+    require(training.device in ("auto", "cpu", "cuda"), "training.device", "auto, cpu or cuda")
+    require(
+        not framework.interleave or framework.name == "mamdr",
+        "framework.interleave",
+        "false unless framework.name is mamdr",
+    )
