@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from pipelines.splits import SPLITS, split_rows
+
+SHARES = [0.6, 0.2, 0.2]
+
+
+def split(shares, rows, seed=0):
+    """The split of each (domain, user, item, label, bucket) row."""
+    return SPLITS[split_rows(seed, shares, *np.array(rows, np.int64).T)].tolist()
+
+
+def rows_of(count, domain=0, label=1, bucket=0):
+    return [(domain, user, user % 7, label, bucket) for user in range(count)]
+
+
+def counts(splits):
+    return [splits.count(name) for name in SPLITS]
+
+
+@pytest.mark.parametrize(
+    ("shares", "rows", "expected"),
+    [
+        (SHARES, 10, [6, 2, 2]),
+        (SHARES, 12, [8, 2, 2]),
+        (SHARES, 5, [3, 1, 1]),
+        (SHARES, 4, [4, 0, 0]),
+        (SHARES, 3, [3, 0, 0]),
+        (SHARES, 2, [2, 0, 0]),
+        (SHARES, 1, [1, 0, 0]),
+        ([0.7, 0.2, 0.1], 10, [7, 2, 1]),
+        ([0.7, 0.2, 0.1], 30, [21, 6, 3]),
+        ([0.7, 0.2, 0.1], 1, [1, 0, 0]),
+        ([0.8, 0.0, 0.2], 10, [8, 0, 2]),
+        ([1.0, 0.0, 0.0], 10, [10, 0, 0]),
+    ],
+)
+def test_rows_are_shared_out_and_what_is_left_over_goes_to_train(shares, rows, expected):
+    assert counts(split(shares, rows_of(rows))) == expected
+
+
+def test_each_domain_and_each_label_is_split_alone():
+    groups = [rows_of(10), rows_of(5, label=0), rows_of(20, domain=1), rows_of(1, domain=2)]
+    splits = iter(split(SHARES, sum(groups, [])))
+    assert [counts([next(splits) for _ in group]) for group in groups] == [[6, 2, 2], [3, 1, 1], [12, 4, 4], [1, 0, 0]]
+
+
+def test_each_bucket_of_a_head_domain_is_split_alone():
+    splits = split(SHARES, rows_of(10, bucket=0) + rows_of(5, bucket=1))
+    assert counts(splits[:10]) == [6, 2, 2]
+    assert counts(splits[10:]) == [3, 1, 1]
+
+
+def test_split_does_not_depend_on_the_order_of_rows():
+    rows = rows_of(50) + rows_of(30, label=0) + rows_of(9, domain=3)
+    order = np.random.default_rng(0).permutation(len(rows))
+    splits = split(SHARES, rows)
+    assert split(SHARES, [rows[k] for k in order]) == [splits[k] for k in order]
+
+
+def test_split_of_a_domain_does_not_depend_on_the_others():
+    assert split(SHARES, rows_of(20, domain=1) + rows_of(9, domain=0))[:20] == split(SHARES, rows_of(20, domain=1))
+
+
+def test_another_seed_gives_another_split():
+    assert split(SHARES, rows_of(50), seed=0) != split(SHARES, rows_of(50), seed=1)
+
+
+def test_nothing_splits_into_nothing():
+    empty = np.array([], np.int64)
+    assert split_rows(0, SHARES, empty, empty, empty, empty, empty).tolist() == []

@@ -1,0 +1,91 @@
+"""Domain-bucketed sampling: the rows of a patch, cut into batches that are pure in a domain or a pack of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Columns = dict[str, np.ndarray]  # domain_id, user_id, item_id, label, ...: one array a column
+LABEL = "label"
+
+
+@dataclass
+class Batch:
+    """Some samples. Features by name, shape (rows,) or (rows, width); labels float, shape (rows,)."""
+
+    features: dict[str, Tensor]
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Patch:
+    """The rows that a rank trains on in one round: whole buckets, sorted by domain.
+
+    Attributes:
+        ids: for each looked-up feature the distinct values in the patch, sorted, int64.
+        starts, domain_ids: where each domain's rows start, and its id.
+    """
+
+    def __init__(self, columns: Columns, features: list[str], device: torch.device, dtype: torch.dtype) -> None:
+        """Args:
+        columns: the rows, sorted by domain_id. features: those that are row numbers of tables.
+        """
+        self.rows = len(columns[LABEL])
+        self.domain_ids, self.starts = np.unique(columns["domain_id"], return_index=True)
+        self.labels = torch.as_tensor(columns[LABEL]).to(device, dtype)
+        self.features = {
+            name: torch.as_tensor(column).to(device) for name, column in columns.items() if name != LABEL
+        }
+        self.ids, self._local = {}, dict(self.features)
+        for name in features:
+            self.ids[name], self._local[name] = torch.unique(self.features[name], return_inverse=True)
+
+    def batch(self, rows: np.ndarray, local: bool = False) -> Batch:
+        """The batch of these rows; with `local`, looked-up features number the rows of `ids` instead."""
+        index = torch.from_numpy(rows).to(self.labels.device)
+        source = self._local if local else self.features
+        return Batch({name: column[index] for name, column in source.items()}, self.labels[index])
+
+    def domain_rows(self) -> list[np.ndarray]:
+        """The row numbers of each domain."""
+        return np.split(np.arange(self.rows), self.starts[1:]) if self.rows else []
+
+
+def shuffled_batches(rows: int, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """All row numbers in random order, in batches of `batch_size`; the last may be shorter."""
+    return _cut(rng.permutation(rows), batch_size)
+
+
+def domain_walk(patch: Patch, batch_size: int, pack: bool, rng: np.random.Generator) -> list[list[np.ndarray]]:
+    """The units of a walk over domains in random order, each a list of batches (row numbers).
+
+    A domain of at least `batch_size` rows is a unit: its rows, shuffled, in batches pure in that domain. Smaller
+    domains are packed whole, in random order, several to one batch, which is a unit too: an optimiser step for
+    the five rows of a small domain costs as much as one for a full batch, and moves the model as far. With
+    `pack` off every domain is a unit of its own, as Algorithm 1 has it.
+
+    Example, batch_size 4, domains of 6, 1, 2 and 3 rows: units [4 + 2 rows of the first], [1 + 2 rows], [3 rows].
+    """
+    domains = patch.domain_rows()
+    small = [rows for rows in domains if pack and len(rows) < batch_size]
+    units = [_cut(rng.permutation(rows), batch_size) for rows in domains if not (pack and len(rows) < batch_size)]
+    units += [[rows] for rows in _packs(small, batch_size, rng)]
+    return [units[index] for index in rng.permutation(len(units))]
+
+
+def _packs(domains: list[np.ndarray], batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    packs, pack, size = [], [], 0
+    for index in rng.permutation(len(domains)):
+        if size + len(domains[index]) > batch_size:
+            packs.append(np.concatenate(pack))
+            pack, size = [], 0
+        pack.append(domains[index])
+        size += len(domains[index])
+    return [*packs, np.concatenate(pack)] if pack else packs
+
+
+def _cut(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    return np.split(rows, range(batch_size, len(rows), batch_size))

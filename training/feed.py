@@ -1,0 +1,94 @@
+"""The feed: which rank reads which buckets, and the reading itself, by Petastorm."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from petastorm.arrow_reader_worker import ArrowReaderWorker
+from petastorm.cache import NullCache
+from petastorm.fs_utils import get_filesystem_and_path_or_paths
+from petastorm.reader import Reader
+from petastorm.workers_pool.thread_pool import ThreadPool
+
+from training.batches import Columns
+from training.snapshot import DataFile
+
+FEED_COLUMNS = ("domain_id", "user_id", "item_id", "label")
+
+
+class CompleteThreadPool(ThreadPool):
+    """Petastorm's thread pool, without its loss of row groups.
+
+    `ThreadPool.get_results` ends when all workers are done and then the ventilator is completed. The ventilator can
+    hand out its last items between the two looks, and those are lost without an error. Here the ventilator is
+    looked at first: once it is completed it stays so, and "all workers done" then means all of the work.
+    """
+
+    def all_workers_done(self) -> bool:
+        handed_out = self._ventilator is None or self._ventilator.completed()
+        return handed_out and super().all_workers_done()
+
+
+def read_rows(files: Sequence[DataFile], columns: Sequence[str] = FEED_COLUMNS) -> Columns:
+    """Reads some files of a snapshot whole, sorted by domain_id, user_id, item_id, label.
+
+    Raises:
+        RuntimeError: the rows read are not the rows listed.
+    """
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in columns}
+    if files:
+        # One worker reads in the order of the list; a second one reads no faster than the trainer consumes.
+        file_system, paths = get_filesystem_and_path_or_paths([f"file://{file.path}" for file in files])
+        reader = Reader(
+            file_system,
+            paths,
+            schema_fields=list(columns),
+            worker_class=ArrowReaderWorker,
+            reader_pool=CompleteThreadPool(1),
+            shuffle_row_groups=False,
+            cache=NullCache(),
+            is_batched_reader=True,
+        )
+        with reader:
+            for row_group in reader:
+                for name in columns:
+                    parts[name].append(getattr(row_group, name))
+    read = sum(map(len, parts[columns[0]]))
+    listed = sum(file.rows for file in files)
+    if read != listed:
+        raise RuntimeError(f"read {read} rows of {listed} listed in {len(files)} files, as {files[0].path}")
+    return _sorted({name: np.concatenate(arrays) if arrays else np.array([]) for name, arrays in parts.items()})
+
+
+def _sorted(columns: Columns) -> Columns:
+    """Files are sorted by these columns, but a head domain's rows are in several: most times there is little to do."""
+    order = np.lexsort([columns[name] for name in ("label", "item_id", "user_id", "domain_id")])
+    return {name: column[order] for name, column in columns.items()}
+
+
+def share_out(weights: Mapping[int, int], shares: int, rng: np.random.Generator) -> list[list[int]]:
+    """Deals weighted keys to `shares` by longest processing time first, in an order that `rng` varies.
+
+    Keys whose weights differ by less than a fifth are dealt in random order, and so are the shares at the end: an
+    epoch after the other gets another mix, and no share much more than another.
+
+    Example: {0: 7, 1: 4, 2: 3} over two shares gives [0] and [1, 2], in either order.
+    """
+    size_class = {key: int(np.log(max(weight, 1)) / np.log(1.2)) for key, weight in weights.items()}
+    order = sorted(rng.permutation(sorted(weights)).tolist(), key=lambda key: -size_class[key])
+    heap = [(0, place) for place in range(shares)]
+    dealt: list[list[int]] = [[] for _ in range(shares)]
+    for key in order:
+        load, place = heapq.heappop(heap)
+        dealt[place].append(key)
+        heapq.heappush(heap, (load + weights[key], place))
+    return [dealt[place] for place in rng.permutation(shares)]
+
+
+def plan_epoch(
+    rows_by_bucket: Mapping[int, int], ranks: int, rounds: int, seed: int, epoch: int
+) -> list[list[list[int]]]:
+    """The buckets of each round of each rank in an epoch: plan[rank][round]. Every rank has as many rounds."""
+    rng = np.random.default_rng([seed, epoch])
+    by_rank = share_out(rows_by_bucket, ranks, rng)
+    return [share_out({bucket: rows_by_bucket[bucket] for bucket in own}, rounds, rng) for own in by_rank]

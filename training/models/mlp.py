@@ -1,0 +1,22 @@
+"""MLP: the embeddings of user, item and domain, concatenated, through hidden layers."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from training.config import ModelConfig
+from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
+
+
+class MLP(nn.Module):
+    """logit = w . h([e_user; e_item; e_domain]) + b, with h the hidden layers (ReLU, dropout)."""
+
+    def __init__(self, config: ModelConfig, sizes: Mapping[str, int], vectors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config.embedding_dim, sizes, vectors)
+        self.hidden, width = hidden_layers(sum(self.embeddings.dims.values()), config)
+        self.output = nn.Linear(width, 1)
+        self.tables = prefixed("embeddings", self.embeddings.tables)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        return self.output(self.hidden(concatenate(self.embeddings(features)))).squeeze(-1)

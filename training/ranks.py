@@ -1,0 +1,96 @@
+"""Horovod as the trainer uses it: few collectives, each named, all of them no-ops on one rank."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import horovod.torch as hvd
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.errors import UserError
+
+T = TypeVar("T")
+
+
+class Ranks:
+    """The workers of one run. Ranks must make the same calls in the same order.
+
+    Attributes:
+        rank: this worker, from 0. size: the number of workers. local_size: those on this machine.
+    """
+
+    def __init__(self) -> None:
+        hvd.init()
+        self.rank, self.size = hvd.rank(), hvd.size()
+        self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+
+    @property
+    def is_root(self) -> bool:
+        return self.rank == 0
+
+    def on_root(self, name: str, function: Callable[[], T]) -> T:
+        """What `function` returns on rank 0, on every rank. A UserError there is raised everywhere."""
+        result = error = None
+        if self.is_root:
+            try:
+                result = function()
+            except UserError as raised:
+                error = str(raised)
+        if self.size > 1:
+            result, error = hvd.broadcast_object((result, error), root_rank=0, name=name)
+        if error is not None:
+            raise UserError(error) if self.is_root else SystemExit(2)
+        return result
+
+    def gather(self, name: str, array: np.ndarray) -> np.ndarray:
+        """The arrays of all ranks, one after the other along the first axis."""
+        if self.size == 1:
+            return array
+        return hvd.allgather(torch.from_numpy(np.ascontiguousarray(array)), name=name).numpy()
+
+    def max(self, name: str, value: int) -> int:
+        return int(self.gather(name, np.array([value])).max())
+
+    def mean(self, name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The mean over ranks of each tensor, by one grouped allreduce."""
+        return self._reduce(name, tensors, hvd.Average)
+
+    def sum(self, name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self._reduce(name, tensors, hvd.Sum)
+
+    def _reduce(self, name: str, tensors: dict[str, Tensor], operation: int) -> dict[str, Tensor]:
+        if self.size == 1 or not tensors:
+            return tensors
+        reduced = hvd.grouped_allreduce(list(tensors.values()), name=name, op=operation)
+        return dict(zip(tensors, reduced, strict=True))
+
+    def sum_rows(
+        self, name: str, ids: Tensor, tables: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Adds up rows of tables over the ranks that have them; the traffic follows the rows, not the tables.
+
+        Args:
+            ids: int64, shape (n,), distinct; n differs by rank.
+            tables: for each table the rows of those ids, shape (n, dim).
+
+        Returns:
+            The ids of all ranks (m,), sorted; the sums (m, dim); by how many ranks each row was given (m,).
+
+        Example, two ranks: ids [1, 3] with rows [[1.], [2.]], and ids [3] with rows [[5.]], give ids [1, 3],
+        sums [[1.], [7.]] and counts [1, 2].
+        """
+        if self.size == 1:
+            return ids, tables, torch.ones_like(ids)
+        handles = {"": hvd.allgather_async(ids, name=f"{name}.ids")}
+        for table, rows in tables.items():
+            handles[table] = hvd.allgather_async(rows, name=f"{name}.{table}")
+        gathered = {table: hvd.synchronize(handle) for table, handle in handles.items()}
+        all_ids, inverse, counts = torch.unique(gathered.pop(""), return_inverse=True, return_counts=True)
+        sums = {
+            table: torch.zeros(len(all_ids), rows.shape[1], dtype=rows.dtype, device=rows.device).index_add_(
+                0, inverse, rows
+            )
+            for table, rows in gathered.items()
+        }
+        return all_ids, sums, counts

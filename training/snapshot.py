@@ -1,0 +1,137 @@
+"""What a run reads: one pinned version of the samples, its files and their row counts, and the domains."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from training.config import Config
+from training.errors import UserError
+
+
+@dataclass(frozen=True)
+class DataFile:
+    path: str  # absolute
+    split: str
+    bucket: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Domains:
+    """The domains table, one entry a domain, sorted by id."""
+
+    domain_id: np.ndarray
+    head: np.ndarray  # bool
+    first_bucket: np.ndarray
+    buckets: np.ndarray
+    rows_train: np.ndarray
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    version: int  # of the samples table
+    files: tuple[DataFile, ...]
+    sizes: dict[str, int]  # the number of ids by feature
+    domains: Domains
+
+    def rows_by_bucket(self, split: str) -> dict[int, int]:
+        """The listed rows of each bucket of `split`."""
+        rows: dict[int, int] = {}
+        for file in self.files:
+            if file.split == split:
+                rows[file.bucket] = rows.get(file.bucket, 0) + file.rows
+        return rows
+
+    def of(self, split: str, buckets: list[int]) -> list[DataFile]:
+        """The files of some buckets of `split`, in a fixed order."""
+        chosen = set(buckets)
+        files = [file for file in self.files if file.split == split and file.bucket in chosen]
+        return sorted(files, key=lambda file: (file.bucket, file.path))
+
+
+def take_snapshot(config: Config) -> Snapshot:
+    """Resolves the newest version of the tables and lists its files.
+
+    Raises:
+        UserError: a table is missing or empty, or the samples have deletion vectors, which the feed cannot apply.
+    """
+    samples = open_table(config.table("samples"))
+    _refuse_deletion_vectors(samples)
+    files = tuple(_list_files(samples))
+    if not files:
+        raise UserError(f"table {config.table('samples')} is empty: build it again")
+    domains = read_columns(
+        config.table("domains"), ["domain_id", "head", "first_bucket", "buckets", "rows_train"]
+    )
+    order = np.argsort(domains["domain_id"])
+    return Snapshot(
+        version=samples.version(),
+        files=files,
+        sizes={
+            "user_id": count_rows(config.table("users")),
+            "item_id": count_rows(config.table("items")),
+            "domain_id": len(order),
+        },
+        domains=Domains(**{name: column[order] for name, column in domains.items()}),
+    )
+
+
+def open_table(path: str) -> DeltaTable:
+    """The newest version of the Delta table at `path`. Raises UserError if there is none."""
+    try:
+        return DeltaTable(path)
+    except TableNotFoundError:
+        raise UserError(
+            f"table {path} does not exist: run pipelines/build_domains.py with the same config"
+        ) from None
+
+
+def count_rows(path: str) -> int:
+    return sum(_actions(open_table(path))["num_records"])
+
+
+def read_columns(path: str, columns: list[str]) -> dict[str, np.ndarray]:
+    """Some columns of a small Delta table. Raises UserError if one is not there."""
+    table = open_table(path)
+    present = [field.name for field in table.schema().fields]
+    for column in columns:
+        if column not in present:
+            raise UserError(f'table {path} has no column "{column}": it has {", ".join(present)}')
+    parts = [pq.ParquetFile(_local(uri)).read(columns=columns) for uri in table.file_uris()]
+    return {
+        name: np.concatenate([part[name].to_numpy() for part in parts]) if parts else np.array([])
+        for name in columns
+    }
+
+
+def _refuse_deletion_vectors(table: DeltaTable) -> None:
+    enabled = table.metadata().configuration.get("delta.enableDeletionVectors") == "true"
+    if enabled or len(pa.table(table.deletion_vectors().read_all())):
+        raise UserError(
+            f"table {table.table_uri} (version {table.version()}) has deletion vectors on, which the feed cannot "
+            "apply: set delta.enableDeletionVectors=false and run REORG TABLE ... APPLY (PURGE), or rebuild it"
+        )
+
+
+def _list_files(table: DeltaTable) -> list[DataFile]:
+    root = _local(table.table_uri)
+    actions = _actions(table)
+    columns = (actions[name] for name in ("path", "partition.split", "partition.bucket", "num_records"))
+    return [
+        DataFile(str(Path(root, unquote(path))), split, int(bucket), int(rows))
+        for path, split, bucket, rows in zip(*columns, strict=True)
+    ]
+
+
+def _actions(table: DeltaTable) -> dict[str, list]:
+    return pa.table(table.get_add_actions(flatten=True)).to_pydict()
+
+
+def _local(uri: str) -> str:
+    return unquote(uri.removeprefix("file://"))
