@@ -6,6 +6,7 @@ All functions work on uint64 arrays that broadcast against each other, and wrap 
 import numpy as np
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+ROUNDS = 10
 
 
 def mix(values: np.ndarray) -> np.ndarray:
@@ -29,8 +30,9 @@ def hash_keys(*keys: np.ndarray | int) -> np.ndarray:
 def permute(positions: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Where keyed pseudo-random permutations of range(size) send `positions`.
 
-    A Feistel network of four rounds permutes the next larger power of four; a value outside range(size) is sent
-    on until it falls inside (Black and Rogaway, CT-RSA 2002).
+    A Feistel network permutes the next larger power of four; a value outside range(size) is sent on until it
+    falls inside (Black and Rogaway, CT-RSA 2002). It has ten rounds, as NIST's FF1: after four, some pairs of a
+    small range came out together twice as often as they should.
 
     Args:
         positions, sizes, keys: integers, shape (n,); 0 <= position < size, size up to 2^62.
@@ -54,6 +56,6 @@ def permute(positions: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.nd
 def _feistel(values: np.ndarray, half: np.ndarray, keys: np.ndarray) -> np.ndarray:
     mask = (np.uint64(1) << half) - np.uint64(1)
     left, right = values >> half, values & mask
-    for turn in range(4):
+    for turn in range(ROUNDS):
         left, right = right, left ^ (hash_keys(keys, right, turn) & mask)
     return (left << half) | right

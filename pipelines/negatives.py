@@ -5,7 +5,9 @@ import numpy as np
 from pipelines.hashing import hash_keys, permute
 
 
-def negative_counts(positives: np.ndarray, liked: np.ndarray, pool: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+def negative_counts(
+    positives: np.ndarray, liked: np.ndarray, pool: np.ndarray, ratio: np.ndarray
+) -> np.ndarray:
     """How many negatives a user gets in a domain: int(positives / ratio), at most the items that remain.
 
     Args:
@@ -39,8 +41,8 @@ def draw_negatives(
     ratio_of_pair[pair_of_row] = ratios
     pool_ids, domain_index = np.unique(pairs[:, 0], return_inverse=True)
     sizes = np.array([len(pools[domain]) for domain in pool_ids.tolist()], np.int64)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-    pool_items = np.concatenate([pools[domain] for domain in pool_ids.tolist()])
+    starts = np.cumsum(sizes) - sizes
+    pool_items = np.concatenate([np.empty(0, np.int64), *(pools[domain] for domain in pool_ids.tolist())])
     wanted = negative_counts(
         np.bincount(pair_of_row, minlength=len(pairs)), liked_counts, sizes[domain_index], ratio_of_pair
     )

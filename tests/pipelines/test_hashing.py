@@ -37,6 +37,16 @@ def test_permute_is_a_bijection(size):
     np.testing.assert_array_equal(np.sort(sent), np.arange(size))
 
 
+@pytest.mark.parametrize("size", [2, 3, 5, 8, 16])
+def test_permute_sends_pairs_everywhere_alike(size):
+    keys = hash_keys(0, np.arange(40_000))
+    first, second = (permute(np.full(len(keys), at), np.full(len(keys), size), keys) for at in (0, 1))
+    counts = np.bincount(first * size + second, minlength=size * size)[~np.eye(size, dtype=bool).ravel()]
+    expected, freedom = len(keys) / len(counts), len(counts) - 1
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert chi_square < freedom + 5 * np.sqrt(2 * freedom)
+
+
 def test_permute_depends_on_the_key():
     first, second = (permute(np.arange(50), np.full(50, 50), np.full(50, key)) for key in (1, 2))
     assert (first != second).sum() > 40

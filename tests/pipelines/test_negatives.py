@@ -9,7 +9,12 @@ def draw(rows, ratio, pools, seed=0):
     domains, users, items = np.array(rows, np.int64).T
     ratios = np.full(len(rows), ratio)
     pools = {domain: np.arange(pool) for domain, pool in pools.items()}
-    return sorted(zip(*(column.tolist() for column in draw_negatives(seed, domains, users, items, ratios, pools)), strict=True))
+    return sorted(
+        zip(
+            *(column.tolist() for column in draw_negatives(seed, domains, users, items, ratios, pools)),
+            strict=True,
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,6 +46,13 @@ def test_negatives_are_drawn_without_replacement_and_never_a_positive(seed):
     assert len(negatives) > 300
     assert len(set(negatives)) == len(negatives)
     assert not rows & set(negatives)
+
+
+def test_no_positives_give_no_negatives():
+    nothing = np.array([], np.int64)
+    assert [
+        len(column) for column in draw_negatives(0, nothing, nothing, nothing, nothing / 1, {0: [5]})
+    ] == [0, 0, 0]
 
 
 def test_item_liked_in_one_domain_may_be_a_negative_in_another():
@@ -78,7 +90,7 @@ def test_negatives_are_uniform_over_the_pool():
     assert chi_square < 45  # 18 degrees of freedom: 42.3 is passed once in a thousand seeds
 
 
-def test_draws_of_users_are_independent():
+def test_every_pair_of_negatives_is_equally_likely():
     rows = [(0, user, 0) for user in range(4000)]
     drawn = np.array(draw(rows, 0.5, {0: 5}))[:, 2].reshape(-1, 2)
     counts = np.unique(drawn, axis=0, return_counts=True)[1]

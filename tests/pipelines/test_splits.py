@@ -42,8 +42,13 @@ def test_rows_are_shared_out_and_what_is_left_over_goes_to_train(shares, rows, e
 
 def test_each_domain_and_each_label_is_split_alone():
     groups = [rows_of(10), rows_of(5, label=0), rows_of(20, domain=1), rows_of(1, domain=2)]
-    splits = iter(split(SHARES, sum(groups, [])))
-    assert [counts([next(splits) for _ in group]) for group in groups] == [[6, 2, 2], [3, 1, 1], [12, 4, 4], [1, 0, 0]]
+    splits = iter(split(SHARES, [row for group in groups for row in group]))
+    assert [counts([next(splits) for _ in group]) for group in groups] == [
+        [6, 2, 2],
+        [3, 1, 1],
+        [12, 4, 4],
+        [1, 0, 0],
+    ]
 
 
 def test_each_bucket_of_a_head_domain_is_split_alone():
@@ -60,7 +65,9 @@ def test_split_does_not_depend_on_the_order_of_rows():
 
 
 def test_split_of_a_domain_does_not_depend_on_the_others():
-    assert split(SHARES, rows_of(20, domain=1) + rows_of(9, domain=0))[:20] == split(SHARES, rows_of(20, domain=1))
+    assert split(SHARES, rows_of(20, domain=1) + rows_of(9, domain=0))[:20] == split(
+        SHARES, rows_of(20, domain=1)
+    )
 
 
 def test_another_seed_gives_another_split():
