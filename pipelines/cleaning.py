@@ -18,10 +18,9 @@ def parse(raw: DataFrame, positive_at: float | None = None) -> DataFrame:
     `label` is 1.0 where the log has no labels, (label >= positive_at) where `positive_at` is given. `row` is the
     raw row as JSON. `column` and `reason` name the first fault of a row, null in a good one.
     """
-    number = F.expr("try_cast(label AS DOUBLE)") if "label" in raw.columns else F.lit(1.0)
-    number = F.when(~F.isnan(number), number)
+    number = _number("label") if "label" in raw.columns else F.lit(1.0)
     label = number if positive_at is None else (number >= positive_at).cast("double")
-    time = F.expr("coalesce(try_cast(time AS DOUBLE), unix_micros(try_cast(time AS TIMESTAMP)) / 1e6)")
+    time = F.coalesce(_number("time"), F.expr("unix_micros(try_cast(time AS TIMESTAMP)) / 1e6"))
     columns = {
         **{key: F.col(key) for key in KEYS},
         "label": label,
@@ -35,6 +34,12 @@ def parse(raw: DataFrame, positive_at: float | None = None) -> DataFrame:
         fault["column"].alias("column"),
         fault["reason"].alias("reason"),
     )
+
+
+def _number(column: str) -> Column:
+    """The number that the string holds; null where it holds none, or NaN, which is larger than any other."""
+    number = F.expr(f"try_cast({column} AS DOUBLE)")
+    return F.when(~F.isnan(number), number)
 
 
 def _first_fault(raw: DataFrame, label: Column, time: Column) -> Column:

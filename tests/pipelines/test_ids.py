@@ -1,0 +1,58 @@
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import functions as F
+
+from pipelines.ids import SLICES, dense_ids, with_running_total
+
+KEYS = [f"k{number}" for number in range(300)] + ["007", "7", "12x", "b/c d", "ä", ""]
+
+
+@pytest.fixture
+def shuffle_partitions(spark):
+    """Sets the number of partitions after a shuffle for one test, for real: none are merged afterwards."""
+    keys = ("spark.sql.shuffle.partitions", "spark.sql.adaptive.coalescePartitions.enabled")
+    before = {key: spark.conf.get(key) for key in keys}
+
+    def set_partitions(count):
+        spark.conf.set(keys[0], count)
+        spark.conf.set(keys[1], False)
+
+    yield set_partitions
+    for key, value in before.items():
+        spark.conf.set(key, value)
+
+
+def test_ids_are_dense_and_the_same_under_any_partitioning(spark, shuffle_partitions):
+    log = spark.createDataFrame([(key,) for key in KEYS + KEYS[::-2]], "user STRING")
+    found = []
+    for partitions in (1, 2, 7):
+        shuffle_partitions(partitions)
+        ids = dense_ids(log.repartition(partitions, "user"), "user")
+        assert ids.dtypes == [("key", "string"), ("id", "bigint")]
+        found.append(sorted(map(tuple, ids.collect())))
+    assert found[0] == found[1] == found[2]
+    assert sorted(key for key, _ in found[0]) == sorted(KEYS)
+    assert sorted(number for _, number in found[0]) == list(range(len(KEYS)))
+
+
+def test_running_total_is_that_of_a_plain_loop(spark):
+    frame = spark.createDataFrame(
+        [(key, at * at % 17) for at, key in enumerate(KEYS)], "key STRING, value BIGINT"
+    )
+    slices = frame.select("key", "value", F.pmod(F.xxhash64("key"), F.lit(SLICES)).alias("slice")).collect()
+    expected, total = [], 0
+    for row in sorted(slices, key=lambda row: (row["slice"], row["key"])):
+        expected.append((row["key"], row["value"], total))
+        total += row["value"]
+    assert len({row["slice"] for row in slices}) < len(KEYS), "no two keys share a slice: the loop shows less"
+    assert_df_equality(
+        with_running_total(frame, "key", F.col("value"), "before"),
+        spark.createDataFrame(expected, "key STRING, value BIGINT, before BIGINT"),
+        ignore_row_order=True,
+        ignore_nullable=True,
+    )
+
+
+def test_running_total_of_no_rows_has_no_rows(spark):
+    empty = spark.createDataFrame([], "key STRING, value BIGINT")
+    assert with_running_total(empty, "key", F.col("value"), "before").count() == 0
