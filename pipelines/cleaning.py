@@ -43,7 +43,7 @@ def _number(column: str) -> Column:
 
 
 def _first_fault(raw: DataFrame, label: Column, time: Column) -> Column:
-    faults = [(F.col("malformed").isNotNull(), "line", "malformed")]
+    faults = [(F.col("_malformed").isNotNull(), "line", "malformed")]
     faults += [(F.col(key).isNull(), key, "null") for key in KEYS]
     if "label" in raw.columns:
         faults.append((F.col("label").isNull(), "label", "null"))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipelines.hashing import hash_keys, permute
+from training.hashing import hash_keys, permute
 
 
 def negative_counts(
@@ -20,10 +20,10 @@ def negative_counts(
 def draw_negatives(
     seed: int, domains: np.ndarray, users: np.ndarray, items: np.ndarray, ratios: np.ndarray, pools: dict
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws negatives for the positives (domains, users, items), without replacement, none of them a positive.
+    """Draws negatives for the positives (domains, users, items): without replacement, never a positive.
 
-    A user's negatives are the first that are no positives in a pseudo-random permutation of the domain's items,
-    keyed by (seed, domain, user): neither the order of rows nor other users change them.
+    A user's negatives are the first that are no positives in a pseudo-random permutation of the domain's
+    items, keyed by (seed, domain, user): neither the order of rows nor other users change them.
 
     Args:
         domains, users, items: int64, shape (n,): the positives; all of a user's rows in a domain are here.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipelines.hashing import hash_keys
+from training.hashing import hash_keys
 
 SPLITS = np.array(["train", "val", "test"])
 

@@ -1,5 +1,6 @@
 """Domain-bucketed sampling: the rows of a patch, cut into batches that are pure in a domain or a pack of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,15 @@ from torch import Tensor
 
 Columns = dict[str, np.ndarray]  # domain_id, user_id, item_id, label, ...: one array a column
 LABEL = "label"
+
+
+def to_features(columns: Columns, device: torch.device) -> dict[str, Tensor]:
+    """All columns but the label as tensors, integers as int64."""
+    tensors = {name: torch.tensor(column) for name, column in columns.items() if name != LABEL}
+    return {
+        name: tensor.to(device, tensor.dtype if tensor.is_floating_point() else torch.int64)
+        for name, tensor in tensors.items()
+    }
 
 
 @dataclass
@@ -19,6 +29,33 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+class Rows:
+    """Rows of some domains as tensors, to take batches of one domain a line from.
+
+    Attributes:
+        rows_of: for each domain id its row numbers.
+    """
+
+    def __init__(self, columns: Columns, dtype: torch.dtype, device: torch.device) -> None:
+        self.features = to_features(columns, device)
+        self.labels = torch.tensor(columns[LABEL]).to(device, dtype)
+        order = np.argsort(columns["domain_id"], kind="stable")
+        ids, starts = np.unique(columns["domain_id"][order], return_index=True)
+        self.rows_of = dict(zip(ids.tolist(), np.split(order, starts[1:]), strict=True)) if len(ids) else {}
+
+    def take(self, lines: Sequence[np.ndarray]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Features, labels and weights, each (lines, longest line, ...); a short line is filled up at weight 0."""
+        width = max(map(len, lines))
+        numbers = np.zeros((len(lines), width), np.int64)
+        weights = np.zeros((len(lines), width), np.float32)
+        for index, line in enumerate(lines):
+            numbers[index, : len(line)] = line
+            weights[index, : len(line)] = 1
+        place = torch.from_numpy(numbers).to(self.labels.device)
+        features = {name: column[place] for name, column in self.features.items()}
+        return features, self.labels[place], torch.from_numpy(weights).to(self.labels)
 
 
 class Patch:
@@ -35,10 +72,8 @@ class Patch:
         """
         self.rows = len(columns[LABEL])
         self.domain_ids, self.starts = np.unique(columns["domain_id"], return_index=True)
-        self.labels = torch.as_tensor(columns[LABEL]).to(device, dtype)
-        self.features = {
-            name: torch.as_tensor(column).to(device) for name, column in columns.items() if name != LABEL
-        }
+        self.labels = torch.tensor(columns[LABEL]).to(device, dtype)
+        self.features = to_features(columns, device)
         self.ids, self._local = {}, dict(self.features)
         for name in features:
             self.ids[name], self._local[name] = torch.unique(self.features[name], return_inverse=True)

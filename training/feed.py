@@ -1,6 +1,7 @@
 """The feed: which rank reads which buckets, and the reading itself, by Petastorm."""
 
 import heapq
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,9 @@ from petastorm.workers_pool.thread_pool import ThreadPool
 
 from training.batches import Columns
 from training.snapshot import DataFile
+
+# Petastorm 0.13 is written for an older pyarrow, which the locked one still serves, with a warning a call.
+warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
 
 FEED_COLUMNS = ("domain_id", "user_id", "item_id", "label")
 
@@ -29,6 +33,13 @@ class CompleteThreadPool(ThreadPool):
         return handed_out and super().all_workers_done()
 
 
+class QuietReader(Reader):
+    """Petastorm's reader, whose clean-up prints on stdout, where only the summary belongs; no cache, nothing to do."""
+
+    def cleanup_cache(self) -> None:
+        pass
+
+
 def read_rows(files: Sequence[DataFile], columns: Sequence[str] = FEED_COLUMNS) -> Columns:
     """Reads some files of a snapshot whole, sorted by domain_id, user_id, item_id, label.
 
@@ -39,7 +50,7 @@ def read_rows(files: Sequence[DataFile], columns: Sequence[str] = FEED_COLUMNS) 
     if files:
         # One worker reads in the order of the list; a second one reads no faster than the trainer consumes.
         file_system, paths = get_filesystem_and_path_or_paths([f"file://{file.path}" for file in files])
-        reader = Reader(
+        reader = QuietReader(
             file_system,
             paths,
             schema_fields=list(columns),

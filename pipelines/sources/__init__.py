@@ -6,7 +6,7 @@ A source is a function (spark, DataConfig) -> DataFrame of strings, as they stan
     label                where the log has one: a number; absent, every row is a positive
     time                 where the log has one: a number or a timestamp; the latest of equal rows is kept
     event                where one (user, item, domain) may hold several samples: what tells them apart
-    malformed            a line that could not be parsed, else null
+    _malformed           a line that could not be parsed, else null
 
 and with `.positive_at` as its second result: the threshold from which a label counts as positive, or None where
 it is 0 or 1 already. A new source is one file here and one line in SOURCES.

@@ -25,10 +25,11 @@ def read(spark: SparkSession, data: DataConfig) -> DataFrame:
     """
     pattern = require_path(spark, str(PurePosixPath(data.path) / _FILES))
     lines = spark.read.json(pattern, schema=_SCHEMA, columnNameOfCorruptRecord=MALFORMED)
+    encoded = F.replace(F.input_file_name(), F.lit("+"), F.lit("%2B"))  # a plus is no blank in a file's name
     return lines.select(
         F.col("reviewerID").alias("user"),
         F.col("asin").alias("item"),
-        F.regexp_extract(F.url_decode(F.input_file_name()), r"([^/]+?)(_5)?\.json\.gz$", 1).alias("domain"),
+        F.regexp_extract(F.url_decode(encoded), r"([^/]+?)(_5)?\.json\.gz$", 1).alias("domain"),
         F.col("unixReviewTime").alias("time"),
         F.col("overall").alias("event"),
         MALFORMED,

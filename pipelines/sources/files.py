@@ -7,7 +7,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from training.errors import UserError
 
-MALFORMED = "malformed"
+MALFORMED = "_malformed"
 
 
 def require_path(spark: SparkSession, path: str) -> str:
@@ -28,8 +28,13 @@ def require_columns(frame: DataFrame, columns: Iterable[str], path: str) -> None
 
 
 def read_csv_strings(spark: SparkSession, path: str) -> DataFrame:
-    """A CSV with a header, every value as its string; a line with too few or too many values is in `malformed`."""
+    """A CSV (RFC 4180, with a header), every value as its string; a folder holds files of one header.
+
+    The line itself is in `_malformed` where it has too few or too many values.
+    """
     require_path(spark, path)
-    header = spark.read.csv(path, header=True).columns
+    header = spark.read.csv(path, header=True, escape='"').columns
     schema = StructType([StructField(name, StringType()) for name in [*header, MALFORMED]])
-    return spark.read.csv(path, schema=schema, header=True, columnNameOfCorruptRecord=MALFORMED)
+    return spark.read.csv(
+        path, schema, header=True, escape='"', enforceSchema=False, columnNameOfCorruptRecord=MALFORMED
+    )

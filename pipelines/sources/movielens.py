@@ -20,7 +20,7 @@ def read(spark: SparkSession, data: DataConfig) -> DataFrame:
     require_columns(ratings, ("userId", "movieId", "rating", "timestamp"), ratings_path)
     movies = read_csv_strings(spark, movies_path)
     require_columns(movies, ("movieId", "genres"), movies_path)
-    genres = movies.select("movieId", "genres").dropDuplicates(["movieId"])
+    genres = movies.groupBy("movieId").agg(F.min("genres").alias("genres"))
     return ratings.join(genres, "movieId", "left").select(
         F.col("userId").alias("user"),
         F.col("movieId").alias("item"),

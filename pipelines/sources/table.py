@@ -2,6 +2,8 @@
 
 from dataclasses import asdict
 
+from py4j.java_gateway import JavaObject
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -28,7 +30,16 @@ def _load(spark: SparkSession, path: str, kind: str) -> DataFrame:
     try:
         return spark.read.format(kind).load(path)
     except AnalysisException as error:
-        raise UserError(f"input {path} is not a {kind} table: {error.getCondition()}") from None
+        reason = error.getCondition()
+    except Py4JJavaError as error:
+        reason = _root_cause(error.java_exception)
+    raise UserError(f"input {path} is not a {kind} table that can be read: {reason}")
+
+
+def _root_cause(error: JavaObject) -> str:
+    while error.getCause() is not None:
+        error = error.getCause()
+    return str(error.getMessage()).splitlines()[0]
 
 
 def _select(frame: DataFrame, data: DataConfig) -> DataFrame:

@@ -5,7 +5,7 @@ from chispa import assert_df_equality
 
 from pipelines.cleaning import deduplicate, parse, rejects
 
-RAW = "user STRING, item STRING, domain STRING, label STRING, time STRING, malformed STRING"
+RAW = "user STRING, item STRING, domain STRING, label STRING, time STRING, _malformed STRING"
 FAULTS = "label DOUBLE, time DOUBLE, column STRING, reason STRING"
 PARSED = (
     "user STRING, item STRING, domain STRING, label DOUBLE, time DOUBLE, event STRING, row STRING, "
@@ -68,7 +68,7 @@ def test_threshold_turns_values_into_labels_and_keeps_faults(spark):
 
 def test_log_without_labels_holds_positives(spark):
     raw = spark.createDataFrame(
-        [("u1", "i1", "a", None)], "user STRING, item STRING, domain STRING, malformed STRING"
+        [("u1", "i1", "a", None)], "user STRING, item STRING, domain STRING, _malformed STRING"
     )
     parsed = parse(raw).select("label", "time", "event", "reason")
     expected = spark.createDataFrame(

@@ -1,25 +1,9 @@
-import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
 from pipelines.ids import SLICES, dense_ids, with_running_total
 
 KEYS = [f"k{number}" for number in range(300)] + ["007", "7", "12x", "b/c d", "ä", ""]
-
-
-@pytest.fixture
-def shuffle_partitions(spark):
-    """Sets the number of partitions after a shuffle for one test, for real: none are merged afterwards."""
-    keys = ("spark.sql.shuffle.partitions", "spark.sql.adaptive.coalescePartitions.enabled")
-    before = {key: spark.conf.get(key) for key in keys}
-
-    def set_partitions(count):
-        spark.conf.set(keys[0], count)
-        spark.conf.set(keys[1], False)
-
-    yield set_partitions
-    for key, value in before.items():
-        spark.conf.set(key, value)
 
 
 def test_ids_are_dense_and_the_same_under_any_partitioning(spark, shuffle_partitions):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipelines.hashing import hash_keys, mix, permute
+from training.hashing import hash_keys, mix, permute
 
 
 def test_hash_follows_from_the_keys_and_not_from_their_order():

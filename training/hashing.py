@@ -31,7 +31,7 @@ def permute(positions: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.nd
     """Where keyed pseudo-random permutations of range(size) send `positions`.
 
     A Feistel network permutes the next larger power of four; a value outside range(size) is sent on until it
-    falls inside (Black and Rogaway, CT-RSA 2002). It has ten rounds, as NIST's FF1: after four, some pairs of a
+    falls inside (Black and Rogaway, CT-RSA 2002). Ten rounds, as in NIST's FF1: after four, some pairs of a
     small range came out together twice as often as they should.
 
     Args:

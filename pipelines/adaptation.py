@@ -1,0 +1,108 @@
+"""DR inside Spark tasks: whole buckets of rows in, rows about their domains out."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+from torch import nn
+
+from training.adapt import Adapted, Adapter, dr_settings
+from training.batches import Columns
+from training.config import Config
+from training.feed import FEED_COLUMNS
+from training.heads import helpers_path
+from training.helpers import Helpers
+from training.parameters import Parameters
+from training.store import load_theta
+from training.versions import model_path, shared_version, specific_version
+
+ROWS_PER_MESSAGE = 32  # a row of domain_parameters has the size of a network
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """What a task needs to open a model by itself."""
+
+    config: Config
+    table_version: int
+
+    @property
+    def shared(self) -> str:
+        return shared_version(self.config, self.table_version)
+
+    @property
+    def specific(self) -> str:
+        return specific_version(self.config, self.table_version)
+
+
+def map_domains(
+    rows: DataFrame,
+    rounds: dict[int, int],
+    buckets: Sequence[int],
+    key: ModelKey,
+    keep_last: bool,
+    to_row: Callable[[Adapted, int, Parameters], dict],
+    schema: pa.Schema,
+) -> DataFrame:
+    """Adapts the domains in `rounds`, a bucket after the other, many buckets side by side.
+
+    Args:
+        rows: samples; only those of `buckets` are read.
+        rounds: how many rounds of DR, by domain.
+        keep_last: whether theta^i after the last round is wanted.
+        to_row: makes an output row of (adapted domain, its bucket, theta^S).
+        schema: of the output rows.
+    """
+
+    def adapt(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        batches = list(batches)
+        if not batches:
+            return
+        torch.set_num_threads(1)
+        adapter = open_adapter(key)
+        table = pa.Table.from_batches(batches)
+        for bucket in sorted(pc.unique(table["bucket"]).to_pylist()):
+            of_bucket = table.filter(pc.equal(table["bucket"], bucket))
+            train, val = (to_columns(of_bucket.filter(pc.equal(of_bucket["split"], s))) for s in ("train", "val"))
+            domains = [domain for domain in np.unique(train["domain_id"]).tolist() if domain in rounds]
+            adapted = adapter.adapt(train, val, domains, rounds, keep=None if keep_last else ())
+            made = (to_row(one, bucket, adapter.theta) for one in adapted)
+            while message := list(islice(made, ROWS_PER_MESSAGE)):
+                yield from pa.Table.from_pylist(message, schema=schema).to_batches()
+
+    chosen = rows.where(F.col("bucket").isin(list(buckets)) & F.col("split").isin("train", "val"))
+    parallelism = rows.sparkSession.sparkContext.defaultParallelism
+    return (
+        chosen.select(*FEED_COLUMNS, "bucket", "split")
+        .repartition(min(len(buckets), 4 * parallelism), "bucket")
+        .mapInArrow(adapt, from_arrow_schema(schema))
+    )
+
+
+_open: dict[str, tuple[nn.Module, Parameters]] = {}
+
+
+def open_theta(key: ModelKey) -> tuple[nn.Module, Parameters]:
+    """The module and theta^S of a model, opened once in a Python process."""
+    if key.shared not in _open:
+        _open.clear()
+        _open[key.shared] = load_theta(model_path(key.config, key.shared), key.config.model)
+    return _open[key.shared]
+
+
+def open_adapter(key: ModelKey) -> Adapter:
+    helpers = Helpers.load(helpers_path(key.config, key.specific))
+    return Adapter(*open_theta(key), helpers, dr_settings(key.config))
+
+
+def to_columns(table: pa.Table) -> Columns:
+    """The feed's columns, sorted as the trainer's feed sorts them."""
+    table = table.sort_by([(name, "ascending") for name in FEED_COLUMNS])
+    return {name: table[name].to_numpy() for name in FEED_COLUMNS}

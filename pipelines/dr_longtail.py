@@ -1,0 +1,131 @@
+"""Learns theta^i of every tail domain by DR against theta^S, many domains a task.
+
+    spark-submit pipelines/dr_longtail.py --config conf/ml_latest_small.yaml [key=value ...]
+
+Settings are those that training/train.py ran with: they name the model. Buckets are adapted in waves, each of which
+ends in one commit; a job that is started again goes on after the last one.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from tqdm import tqdm
+
+from pipelines import tables
+from pipelines.adaptation import ModelKey, map_domains
+from pipelines.session import run_job
+from training import domain_parameters
+from training.adapt import Adapted, choose_rounds, size_groups
+from training.config import Config
+from training.errors import UserError
+from training.hashing import hash_keys
+from training.heads import helpers_path
+from training.parameters import Parameters
+from training.snapshot import Domains, take_snapshot
+from training.store import require_theta
+from training.versions import model_path, shared_version, specific_version
+
+WAVE = 8  # buckets a core
+PILOT = pa.schema([("domain_id", pa.int32()), ("val_auc", pa.list_(pa.float64()))])
+
+
+def dr_longtail(spark: SparkSession, config: Config) -> dict:
+    """Runs the whole job and returns its summary. Raises UserError."""
+    start = time.monotonic()
+    if config.framework.specific != "dr":
+        raise UserError(f"framework {config.framework.name} adds nothing by domain: set framework.name=mamdr")
+    snapshot = take_snapshot(config)
+    key = ModelKey(config, snapshot.version)
+    require_theta(model_path(config, shared_version(config, snapshot.version)))
+    if not helpers_path(config, key.specific).exists():
+        name = config.framework.name
+        raise UserError(f"model {key.specific} has no helpers: run training/train.py with framework.name={name}")
+    path = config.table("domain_parameters")
+    tail = _tail(snapshot.domains)
+    done = _adapted_domains(spark, path, key.specific)
+    left = [domain for domain in tail.domain_id.tolist() if domain not in done]
+    if left:
+        rows = spark.read.format("delta").option("versionAsOf", snapshot.version).load(config.table("samples"))
+        rounds = _load_rounds(rows, tail, key)
+        bucket_of = dict(zip(tail.domain_id.tolist(), tail.first_bucket.tolist(), strict=True))
+        waves = _waves({bucket_of[domain] for domain in left}, WAVE * spark.sparkContext.defaultParallelism)
+        for buckets in tqdm(waves, desc="DR, tail domains", unit="wave", file=sys.stderr):
+            chosen = {domain: rounds[domain] for domain in left if bucket_of[domain] in buckets}
+            adapt(rows, chosen, buckets, key).write.format("delta").mode("append").save(path)
+    seconds = time.monotonic() - start
+    return {
+        "domains": len(left),
+        "domains_skipped": len(tail.domain_id) - len(left),
+        "seconds": round(seconds, 3),
+        "domains_per_second": round(len(left) / seconds, 2),
+        "table_version": tables.version(spark, path),
+    }
+
+
+def adapt(rows: DataFrame, rounds: dict[int, int], buckets: list[int], key: ModelKey) -> DataFrame:
+    """theta^i of the domains in `rounds` after so many rounds of DR, as rows of domain_parameters."""
+
+    def to_row(adapted: Adapted, bucket: int, theta: Parameters) -> dict:
+        return domain_parameters.to_row(adapted, rounds[adapted.domain_id], key.specific, bucket, theta)
+
+    return map_domains(rows, rounds, buckets, key, True, to_row, domain_parameters.SCHEMA)
+
+
+def _load_rounds(rows: DataFrame, tail: Domains, key: ModelKey) -> dict[int, int]:
+    """The rounds that each tail domain keeps; chosen by the first job of a model, then read from its folder."""
+    path = model_path(key.config, key.specific) / "rounds.json"
+    if not path.exists():
+        path.write_text(json.dumps(_choose_rounds(rows, tail, key)))
+    return {int(domain): rounds for domain, rounds in json.loads(path.read_text()).items()}
+
+
+def _choose_rounds(rows: DataFrame, tail: Domains, key: ModelKey) -> dict[int, int]:
+    """Lets a pilot of each group of like size, `framework.stop_group` domains or so, try all rounds of DR.
+
+    The group keeps the rounds that serve its pilot best on validation rows.
+    """
+    framework = key.config.framework
+    groups = size_groups(tail.rows_train, framework.stop_group)
+    draws = hash_keys(key.config.seed, tail.domain_id)
+    pilot = np.zeros(len(groups), bool)
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        pilot[members[np.argsort(draws[members])][: framework.stop_group]] = True
+    tried = dict.fromkeys(tail.domain_id[pilot].tolist(), framework.dr_rounds)
+    print(f"DR: {len(tried)} of {len(groups)} tail domains try {framework.dr_rounds} rounds", file=sys.stderr)
+
+    def to_row(adapted: Adapted, bucket: int, theta: Parameters) -> dict:
+        return {"domain_id": adapted.domain_id, "val_auc": adapted.val_auc.tolist()}
+
+    buckets = np.unique(tail.first_bucket[pilot]).tolist()
+    scored = map_domains(rows, tried, buckets, key, False, to_row, PILOT).toPandas().sort_values("domain_id")
+    place = np.searchsorted(tail.domain_id, scored["domain_id"].to_numpy())
+    kept = choose_rounds(groups[place], np.stack(scored["val_auc"]))
+    for group in np.unique(groups):
+        most = tail.rows_train[groups == group].max()
+        print(f"DR: domains of up to {most} training rows keep {kept.get(group, 0)} rounds", file=sys.stderr)
+    return {int(d): kept.get(group, 0) for d, group in zip(tail.domain_id, groups.tolist(), strict=True)}
+
+
+def _tail(domains: Domains) -> Domains:
+    chosen = ~domains.head & (domains.rows_train > 0)
+    return Domains(**{name: column[chosen] for name, column in vars(domains).items()})
+
+
+def _adapted_domains(spark: SparkSession, path: str, version: str) -> set[int]:
+    done = tables.read(spark, path).where(F.col("model_version") == version).select("domain_id")
+    return set(done.toPandas()["domain_id"].tolist())
+
+
+def _waves(buckets: set[int], size: int) -> list[list[int]]:
+    ordered = sorted(buckets)
+    return [ordered[begin : begin + size] for begin in range(0, len(ordered), size)]
+
+
+if __name__ == "__main__":
+    run_job("dr_longtail", dr_longtail)

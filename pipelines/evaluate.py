@@ -1,0 +1,135 @@
+"""Tests a model on the test rows: AUC by domain, for theta^S alone and for theta^S + theta^i.
+
+    spark-submit pipelines/evaluate.py --config conf/ml_latest_small.yaml [key=value ...]
+
+Settings are those that training/train.py ran with: they name the model.
+"""
+
+import sys
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines import tables
+from pipelines.adaptation import ModelKey
+from pipelines.scoring import score
+from pipelines.session import run_job
+from training.config import PRESETS, Config
+from training.errors import UserError
+from training.snapshot import take_snapshot
+from training.store import require_theta
+from training.versions import model_path
+
+SPLIT = "test"
+LARGEST = 10  # domains in the printed table
+
+
+def evaluate(spark: SparkSession, config: Config) -> dict:
+    """Runs the whole job and returns its summary. Raises UserError."""
+    snapshot = take_snapshot(config)
+    key = ModelKey(config, snapshot.version)
+    require_theta(model_path(config, key.shared))
+    names = model_names(config)
+    samples = spark.read.format("delta").option("versionAsOf", snapshot.version).load(config.table("samples"))
+    test = samples.where(F.col("split") == SPLIT)
+    if test.isEmpty():
+        raise UserError(f"table {config.table('samples')} has no {SPLIT} rows: build it with such a data.split")
+    domains = tables.read(spark, config.table("domains"))
+    specific = tables.read(spark, config.table("domain_parameters")).where(F.col("model_version") == key.specific)
+    if any(names.values()):
+        _require_specific(specific, domains, key)
+    scores = score(test, specific, domains, names, key).persist()
+
+    stamp = [F.current_timestamp().alias("evaluated_at"), _version_of(names, key).alias("model_version")]
+    by_domain = auc_by(scores, "domain_id").join(domains.select("domain_id", "domain_key"), "domain_id").persist()
+    overall = summarise(by_domain, auc_by(scores, "-1")).persist()
+    for frame, name in ((by_domain, "metrics_by_domain"), (overall, "metrics")):
+        tables.create_table(spark, name, config.table(name))
+        full = frame.select("*", *stamp, F.lit(snapshot.version).cast("bigint").alias("table_version"), F.lit(SPLIT).alias("split"))
+        columns = tables.read(spark, config.table(name)).columns
+        full.select(columns).write.format("delta").mode("append").save(config.table(name))
+    print_tables(overall, by_domain, list(names))
+    return {"models": {row["model"]: _metrics(row.asDict()) for row in overall.collect()}}
+
+
+def model_names(config: Config) -> dict[str, bool]:
+    """The models to test, and whether theta^i is added: the shared one, and the whole if it is another."""
+    shared = next(name for name, parts in PRESETS.items() if parts == (config.framework.shared, "none"))
+    return {shared: False} | {config.framework.name: config.framework.specific != "none"}
+
+
+def auc_by(scores: DataFrame, group: str) -> DataFrame:
+    """(model, domain_id, rows, positives, auc, logloss) by sql/auc.sql, for each value of the SQL expression `group`."""
+    [query] = tables.statements("auc", scores="{scores}", group=group)
+    return scores.sparkSession.sql(query, scores=scores)
+
+
+def summarise(by_domain: DataFrame, overall: DataFrame) -> DataFrame:
+    """One row a model: means over domains of `by_domain`, joined with AUC and log loss over all rows.
+
+    | model | rows | auc  |      | model | rows | domains_scored | domains_undefined | mean_domain_auc | weighted_auc |
+    | dn    | 10   | 0.5  |  ->  | dn    | 50   | 2              | 1                 | 0.75            | 0.875        |
+    | dn    | 30   | 1.0  |
+    | dn    | 10   | null |
+    """
+    defined = F.col("auc").isNotNull()
+    means = by_domain.groupBy("model").agg(
+        F.count_if(defined).cast("int").alias("domains_scored"),
+        F.count_if(~defined).cast("int").alias("domains_undefined"),
+        F.avg("auc").alias("mean_domain_auc"),
+        (F.sum(F.col("auc") * F.col("rows")) / F.sum(F.when(defined, F.col("rows")))).alias("weighted_auc"),
+    )
+    return means.join(overall.drop("domain_id"), "model")
+
+
+def print_tables(overall: DataFrame, by_domain: DataFrame, names: list[str]) -> None:
+    """Prints, on stderr, the models and their AUC in the largest domains."""
+    lines = ["", f"{'model':<14}{'mean-domain AUC':>16}{'weighted':>10}{'all rows':>10}{'log loss':>10}{'domains':>9}"]
+    found = {row["model"]: row for row in overall.collect()}
+    for name in names:
+        row = found[name]
+        figures = (row["mean_domain_auc"], row["weighted_auc"], row["auc"], row["logloss"])
+        shown = "".join(f"{_shown(figure):>{width}}" for figure, width in zip(figures, (16, 10, 10, 10), strict=True))
+        lines.append(f"{name:<14}{shown}{row['domains_scored']:>9}")
+    row = found[names[0]]
+    lines.append(f"{row['rows']} test rows; {row['domains_undefined']} domains have one class and no AUC")
+    largest = (
+        by_domain.groupBy("domain_key", "rows").pivot("model", names).agg(F.first("auc")).orderBy(F.desc("rows"), "domain_key")
+    )
+    lines += ["", f"{'largest domains':<44}{'rows':>8}" + "".join(f"{name:>12}" for name in names)]
+    for row in largest.limit(LARGEST).collect():
+        aucs = "".join(f"{_shown(row[name]):>12}" for name in names)
+        lines.append(f"{row['domain_key'][:43]:<44}{row['rows']:>8}{aucs}")
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _metrics(row: dict) -> dict:
+    columns = ("rows", "domains_scored", "domains_undefined", "mean_domain_auc", "weighted_auc", "auc", "logloss")
+    return {column: row[column] for column in columns}
+
+
+def _version_of(names: dict[str, bool], key: ModelKey) -> F.Column:
+    """The version of each model's parameters."""
+    result = F.lit(key.shared)
+    for name, adds_specific in names.items():
+        if adds_specific:
+            result = F.when(F.col("model") == name, F.lit(key.specific)).otherwise(result)
+    return result
+
+
+def _require_specific(specific: DataFrame, domains: DataFrame, key: ModelKey) -> None:
+    missing = domains.where("rows_train > 0").join(specific, "domain_id", "left_anti").groupBy("head").count()
+    for row in missing.collect():
+        job = "training/train.py" if row["head"] else "pipelines/dr_longtail.py"
+        raise UserError(
+            f"model {key.specific} lacks theta^i of {row['count']} {'head' if row['head'] else 'tail'} domains: "
+            f"run {job} with the same config and settings"
+        )
+
+
+if __name__ == "__main__":
+    run_job("evaluate", evaluate)

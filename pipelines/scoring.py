@@ -1,0 +1,53 @@
+"""Forward passes inside Spark tasks: samples in, logits of theta^S and of theta^S + theta^i out."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.adaptation import ModelKey, open_theta, to_columns
+from training.domain_parameters import from_row
+from training.predict import predict, predict_specific
+
+SCHEMA = "model STRING, domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, logit DOUBLE"
+
+
+def score(samples: DataFrame, specific: DataFrame, domains: DataFrame, names: dict[str, bool], key: ModelKey) -> DataFrame:
+    """The logits of `samples` under each of the models `names`.
+
+    Args:
+        samples: domain_id, user_id, item_id, label, bucket.
+        specific: rows of domain_parameters of the model version; a domain that is not there has theta^i = 0.
+        domains: the domains table, which tells in which buckets a domain lies.
+        names: by the model's name whether theta^i is added.
+
+    Returns:
+        A row a sample and model, as in SCHEMA.
+    """
+
+    def score_bucket(rows: pa.Table, parameters: pa.Table) -> pa.Table:
+        torch.set_num_threads(1)
+        model, theta = open_theta(key)
+        columns = to_columns(rows)
+        shared = predict(model, columns, torch.device("cpu"))
+        known = {row["domain_id"]: from_row(row, theta) for row in parameters.to_pylist()}
+        known = {domain: value for domain, value in known.items() if value is not None}
+        parts = []
+        for name, adds_specific in names.items():
+            logits = predict_specific(model, theta, columns, known, shared) if adds_specific else shared
+            table = pa.table(columns).append_column("logit", pa.array(logits, pa.float64()))
+            parts.append(table.add_column(0, "model", pa.array([name] * len(logits), pa.string())))
+        return pa.concat_tables(parts)
+
+    places = domains.select(
+        "domain_id", F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")).alias("bucket")
+    )
+    by_bucket = specific.where("rounds > 0").drop("bucket").join(F.broadcast(places), "domain_id")
+    columns = ["domain_id", "user_id", "item_id", "label", "bucket"]
+    return (
+        samples.select(columns)
+        .groupBy("bucket")
+        .cogroup(by_bucket.select("bucket", "domain_id", "rounds", "dense", "embeddings").groupBy("bucket"))
+        .applyInArrow(lambda rows, parameters: score_bucket(rows, parameters), SCHEMA)
+    )

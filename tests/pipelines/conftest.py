@@ -1,0 +1,33 @@
+"""What the tests of the jobs share."""
+
+import pytest
+
+from training.config import load_config
+
+
+@pytest.fixture
+def shuffle_partitions(spark):
+    """Sets the number of partitions after a shuffle for one test, for real: none are merged afterwards."""
+    keys = ("spark.sql.shuffle.partitions", "spark.sql.adaptive.coalescePartitions.enabled")
+    before = {key: spark.conf.get(key) for key in keys}
+
+    def set_partitions(count):
+        spark.conf.set(keys[0], count)
+        spark.conf.set(keys[1], False)
+
+    yield set_partitions
+    for key, value in before.items():
+        spark.conf.set(key, value)
+
+
+@pytest.fixture(scope="session")
+def make_config(tmp_path_factory):
+    """A function (source, path, *settings) -> Config whose root is a new folder."""
+
+    def make(source, path, *settings):
+        folder = tmp_path_factory.mktemp("build")
+        file = folder / "config.yaml"
+        file.write_text(f"root: {folder}\ndata:\n  source: {source}\n  path: {path}\n")
+        return load_config(str(file), settings)
+
+    return make

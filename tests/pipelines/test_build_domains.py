@@ -1,0 +1,338 @@
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import tables
+from pipelines.build_domains import build_domains
+from training.config import load_config
+from training.errors import UserError
+
+REPOSITORY = Path(__file__).parents[2]
+AMAZON = REPOSITORY.parent / "shared" / "data" / "amazon-mini5" / "stripped"
+SETTINGS = ("data.bucket_rows=150", "data.head_rows=60")
+TABLES = ("samples", "domains", "users", "items", "rejects")
+SUMMARY = [
+    *("rows_in", "rows_kept", "rows_rejected", "rows_duplicate", "samples", "domains", "users", "items"),
+    *("table_version", "seconds", "samples_per_second"),
+]
+SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
+
+
+def good_rows():
+    """(user, item, domain) without labels: a head domain of 41 users and 31 tail domains."""
+    rows = [(f"u{n % 40}", f"i{n * n % 61}", "b/c d") for n in range(160)]
+    rows += [
+        (f"u{(7 * d + n) % 50}", f"i{(d + n * n) % 23}", f"tail {d}")
+        for d in range(30)
+        for n in range(d % 9 + 1)
+    ]
+    return [*rows, ("007", "12x", "b/c d"), ("12x", "007", "007"), ("7", "7", "007"), ("7", "12x", "007")]
+
+
+def write_log(path, files):
+    """The good rows and three bad ones in any order, as a folder of CSV files."""
+    lines = [",".join(row) for row in good_rows()] + [",i1,tail 1", "u1,,tail 1", "u1,i1"]
+    random.Random(files).shuffle(lines)
+    path.mkdir()
+    for number in range(files):
+        text = "\n".join(["user,item,domain", *lines[number::files], ""])
+        (path / f"part{number}.csv").write_text(text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    return write_log(tmp_path_factory.mktemp("logs") / "two", files=2)
+
+
+@pytest.fixture(scope="module")
+def built(spark, log, make_config):
+    """(config, summary) of the log, built in this process."""
+    config = make_config("csv", log, *SETTINGS)
+    return config, build_domains(spark, config)
+
+
+def rows_of(spark, config, name):
+    return tables.read(spark, config.table(name)).collect()
+
+
+@pytest.fixture(scope="module")
+def samples(spark, built):
+    return rows_of(spark, built[0], "samples")
+
+
+@pytest.fixture(scope="module")
+def domains(spark, built):
+    return {row["domain_key"]: row for row in rows_of(spark, built[0], "domains")}
+
+
+@pytest.fixture(scope="module")
+def named(spark, built, samples, domains):
+    """The samples as (user, item, domain, label) with their keys."""
+    users, items = (
+        {row["id"]: row["key"] for row in rows_of(spark, built[0], name)} for name in ("users", "items")
+    )
+    keys = {row["domain_id"]: key for key, row in domains.items()}
+    return [(users[s["user_id"]], items[s["item_id"]], keys[s["domain_id"]], s["label"]) for s in samples]
+
+
+def contents(spark, config):
+    """What the tables hold, to the last digit."""
+    return {name: sorted(map(repr, rows_of(spark, config, name))) for name in TABLES}
+
+
+def test_rows_in_are_kept_or_rejected_or_duplicates(built):
+    _, summary = built
+    rows = good_rows()
+    assert len(set(rows)) < len(rows)
+    expected = (len(rows) + 3, len(set(rows)), 3, len(rows) - len(set(rows)))
+    assert tuple(summary[name] for name in SUMMARY[:4]) == expected
+
+
+def test_summary_counts_what_the_tables_hold(spark, built):
+    config, summary = built
+    for name in ("samples", "domains", "users", "items"):
+        assert summary[name] == len(rows_of(spark, config, name))
+
+
+def test_rejects_hold_row_column_and_reason(spark, built):
+    rejects = {
+        (row["column"], row["reason"]): json.loads(row["row"]) for row in rows_of(spark, built[0], "rejects")
+    }
+    assert set(rejects) == {("user", "null"), ("item", "null"), ("line", "malformed")}
+    assert rejects["user", "null"] == {"item": "i1", "domain": "tail 1"}
+    assert rejects["line", "malformed"]["_malformed"] == "u1,i1"
+
+
+@pytest.mark.parametrize(("name", "place"), [("users", 0), ("items", 1)])
+def test_keys_come_back_as_they_were_written_with_dense_ids(spark, built, name, place):
+    rows = rows_of(spark, built[0], name)
+    assert sorted(row["key"] for row in rows) == sorted({row[place] for row in good_rows()})
+    assert sorted(row["id"] for row in rows) == list(range(len(rows)))
+
+
+def test_domain_keys_come_back_as_they_were_written_with_dense_ids(domains):
+    assert set(domains) == {row[2] for row in good_rows()}
+    assert sorted(row["domain_id"] for row in domains.values()) == list(range(len(domains)))
+
+
+def test_positives_are_the_log(named):
+    assert Counter(row[:3] for row in named if row[3] == 1) == Counter(set(good_rows()))
+
+
+def test_negatives_are_as_many_as_due_from_the_pool_of_the_domain_and_never_positives(named, domains):
+    liked, pools, drawn = defaultdict(set), defaultdict(set), defaultdict(list)
+    for user, item, domain in good_rows():
+        liked[domain, user].add(item)
+        pools[domain].add(item)
+    for user, item, domain, label in named:
+        if label == 0:
+            drawn[domain, user].append(item)
+    for (domain, user), positives in liked.items():
+        rest = pools[domain] - positives
+        negatives = drawn[domain, user]
+        assert len(negatives) == min(int(len(positives) / domains[domain]["ctr_ratio"]), len(rest))
+        assert len(set(negatives)) == len(negatives)
+        assert set(negatives) <= rest
+    assert set(drawn) <= set(liked)
+
+
+def test_negatives_of_a_head_domain_reach_beyond_their_bucket(named, samples, domains):
+    head = domains["b/c d"]
+    buckets = defaultdict(lambda: (set(), set()))
+    for (_, item, domain, label), sample in zip(named, samples, strict=True):
+        if domain == "b/c d":
+            buckets[sample["bucket"]][int(label)].add(item)
+    assert head["buckets"] > 2
+    assert all(negatives - positives for negatives, positives in buckets.values())
+
+
+def test_split_is_60_20_20_in_each_bucket_domain_and_label(samples):
+    groups = defaultdict(Counter)
+    for row in samples:
+        groups[row["bucket"], row["domain_id"], row["label"]][row["split"]] += 1
+    for counts in groups.values():
+        size = counts.total()
+        assert counts["val"] == counts["test"] == size // 5
+    assert min(counts.total() for counts in groups.values()) == 1
+
+
+def test_domains_describe_their_samples(samples, domains):
+    by_domain = defaultdict(list)
+    for row in samples:
+        by_domain[row["domain_id"]].append(row)
+    for row in domains.values():
+        own = by_domain[row["domain_id"]]
+        assert row["rows"] == len(own)
+        for split in ("train", "val", "test"):
+            part = [sample for sample in own if sample["split"] == split]
+            assert row[f"rows_{split}"] == len(part)
+            assert row[f"positives_{split}"] == sum(sample["label"] for sample in part)
+        assert row["users"] == len({sample["user_id"] for sample in own})
+        assert row["items"] == len({sample["item_id"] for sample in own})
+        assert row["short"] == (min(row["rows_train"], row["rows_val"], row["rows_test"]) == 0)
+        last = row["first_bucket"] + row["buckets"]
+        assert {sample["bucket"] for sample in own} <= set(range(row["first_bucket"], last))
+
+
+def test_tail_domains_are_whole_and_heads_alone_in_buckets_of_bounded_size(samples, domains):
+    heads = {row["domain_id"] for row in domains.values() if row["head"]}
+    assert heads == {domains["b/c d"]["domain_id"]}
+    assert {row["buckets"] for row in domains.values() if not row["head"]} == {1}
+    rows, kinds = Counter(row["bucket"] for row in samples), defaultdict(set)
+    for row in samples:
+        kinds[row["bucket"]].add(row["domain_id"] in heads)
+    tail = [bucket for bucket, kind in kinds.items() if kind == {False}]
+    assert len(tail) > 1
+    assert max(rows[bucket] for bucket in tail) <= 150 + 60
+    assert all(len(kind) == 1 for kind in kinds.values())
+
+
+def test_rows_of_a_user_in_a_domain_lie_in_one_bucket(samples):
+    buckets = defaultdict(set)
+    for row in samples:
+        buckets[row["domain_id"], row["user_id"]].add(row["bucket"])
+    assert {len(found) for found in buckets.values()} == {1}
+
+
+def test_files_follow_buckets_and_their_rows_are_sorted(spark, built, samples):
+    files = [
+        Path(file.removeprefix("file:"))
+        for file in tables.read(spark, built[0].table("samples")).inputFiles()
+    ]
+    folders = Counter((file.parent.parent.name, file.parent.name) for file in files)
+    parts = {(f"split={row['split']}", f"bucket={row['bucket']}") for row in samples}
+    assert folders == Counter(parts)
+    for file in files:
+        table = pq.ParquetFile(file).read(["domain_id", "user_id", "item_id"])
+        rows = list(zip(*table.to_pydict().values(), strict=True))
+        assert rows == sorted(rows)
+
+
+@pytest.mark.parametrize("partitions", [1, 7])
+def test_one_seed_gives_the_same_tables_under_any_partitioning(
+    spark, built, make_config, tmp_path, shuffle_partitions, partitions
+):
+    config = make_config("csv", write_log(tmp_path / "log", files=partitions), *SETTINGS)
+    shuffle_partitions(partitions)
+    build_domains(spark, config)
+    assert contents(spark, config) == contents(spark, built[0])
+
+
+def test_another_seed_gives_other_negatives_and_the_same_ids(spark, built, log, make_config):
+    config = make_config("csv", log, *SETTINGS, "seed=1", "data.ctr_range=[0.3, 0.3]")
+    other = make_config("csv", log, *SETTINGS, "seed=2", "data.ctr_range=[0.3, 0.3]")
+    build_domains(spark, config), build_domains(spark, other)
+    first, second = contents(spark, config), contents(spark, other)
+    assert first["users"] == second["users"] == contents(spark, built[0])["users"]
+    assert first["samples"] != second["samples"]
+
+
+def submit(*arguments):
+    environment = {**os.environ, "PATH": f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        [SUBMIT, *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def config_file(tmp_path, log):
+    (tmp_path / "config.yaml").write_text(f"root: {tmp_path}\ndata: {{source: csv, path: {log}}}\n")
+    return ("pipelines/build_domains.py", "--config", str(tmp_path / "config.yaml"))
+
+
+def test_cluster_gives_the_same_tables_and_the_job_ends_with_its_summary(spark, built, log, tmp_path):
+    done = submit("--master", "local-cluster[2,1,1024]", *config_file(tmp_path, log), *SETTINGS)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert list(summary) == SUMMARY
+    timed = ("seconds", "samples_per_second", "table_version")
+    assert {k: v for k, v in summary.items() if k not in timed} == {
+        k: v for k, v in built[1].items() if k not in timed
+    }
+    config = load_config(str(tmp_path / "config.yaml"))
+    assert contents(spark, config) == contents(spark, built[0])
+
+
+def test_mistake_ends_the_job_with_one_line_and_exit_code_2(tmp_path):
+    done = submit("--master", "local[1]", *config_file(tmp_path, "nowhere.csv"))
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == ["error: input nowhere.csv does not exist: set data.path"]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_rebuild_reads_the_input_anew_and_is_one_new_version(spark, make_config, tmp_path):
+    config = make_config("csv", tmp_path / "log.csv")
+    versions = []
+    for user in ("first", "later"):
+        (tmp_path / "log.csv").write_text(f"user,item,domain\n{user},i1,a\n")
+        versions.append(build_domains(spark, config)["table_version"])
+        assert [row["key"] for row in rows_of(spark, config, "users")] == [user]
+    assert versions[1] == versions[0] + 1
+
+
+def test_labels_of_the_log_are_kept_and_no_negatives_drawn(spark, make_config, tmp_path):
+    (tmp_path / "log.csv").write_text("user,item,domain,stars\nu1,i1,a,4\nu1,i2,a,3.5\nu2,i1,b,5\n")
+    config = make_config("csv", tmp_path / "log.csv", "data.columns.label=stars", "data.positive_at=4")
+    summary = build_domains(spark, config)
+    assert summary["samples"] == summary["rows_kept"] == 3
+    assert sorted(row["label"] for row in rows_of(spark, config, "samples")) == [0.0, 1.0, 1.0]
+    assert {row["ctr_ratio"] for row in rows_of(spark, config, "domains")} == {None}
+
+
+def test_chosen_domains_alone_are_built_and_counted(spark, log, make_config):
+    config = make_config("csv", log, "data.domains=['007', 'tail 8']")
+    summary = build_domains(spark, config)
+    assert {row["domain_key"] for row in rows_of(spark, config, "domains")} == {"007", "tail 8"}
+    assert summary["rows_kept"] == len({row for row in good_rows() if row[2] in ("007", "tail 8")})
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        ("", [], r"input .*/log.csv has no rows: give a log with at least one row$"),
+        (
+            "u1,i1,a,1\n",
+            ["data.domains=[b]"],
+            r"has no rows after data.domains chose its domains: give a log",
+        ),
+        (
+            "u1,i1,a,x\nu2,i1,a,y\n,i1,a,1\n",
+            [],
+            r'all 3 rows were rejected, most \(2\) because "label" is not a number: check data.columns$',
+        ),
+        (
+            "u1,i1,a,1\nu2,i1,a,3.5\n",
+            [],
+            r"label 3.5 \(1 rows\) is neither 0 nor 1: set data.positive_at to the value from which",
+        ),
+    ],
+    ids=["empty", "no such domain", "all rejected", "label"],
+)
+def test_log_that_cannot_be_used_is_a_mistake_in_one_line(
+    spark, make_config, tmp_path, text, settings, message
+):
+    (tmp_path / "log.csv").write_text(f"user,item,domain,label\n{text}")
+    config = make_config("csv", tmp_path / "log.csv", "data.columns.label=label", *settings)
+    with pytest.raises(UserError, match=message) as caught:
+        build_domains(spark, config)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not AMAZON.is_dir(), reason="the Amazon reviews are not beside the repository")
+@pytest.mark.parametrize(
+    ("category", "ratio", "positives", "samples"),
+    [("Gift_Cards", 0.32, 2965, 11_951), ("Magazine_Subscriptions", 0.21, 2311, 13_103)],
+)
+def test_amazon_sizes_are_the_published_ones(spark, make_config, category, ratio, positives, samples):
+    config = make_config("amazon", AMAZON, f"data.ctr_ratio={ratio}", f"data.domains=[{category}]")
+    summary = build_domains(spark, config)
+    assert (summary["rows_kept"], summary["samples"]) == (positives, samples)

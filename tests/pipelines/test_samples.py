@@ -1,0 +1,100 @@
+import pyarrow as pa
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import functions as F
+
+from pipelines.buckets import assign_buckets, plan_buckets, samples_by_domain
+from pipelines.samples import SCHEMA, finish_buckets, make_samples
+from training.config import DataConfig
+
+LOG = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT"
+SHARES = [0.6, 0.2, 0.2]
+
+
+def placed_table(rows):
+    names = ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio")
+    types = (pa.int32(), pa.int64(), pa.int64(), pa.float32(), pa.int32(), pa.float64())
+    columns = zip(*rows, strict=True)
+    return pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
+
+
+@pytest.fixture(scope="module")
+def head(spark):
+    """(plan, samples) of one domain of 24 users who each like an item of their own, in several buckets.
+
+    The ratio is so small that a user gets every item that he does not like.
+    """
+    log = spark.createDataFrame([(0, user, user, 1.0) for user in range(24)], LOG)
+    domains = spark.createDataFrame([(0, "a", 0.01)], "domain_id INT, domain_key STRING, ctr_ratio DOUBLE")
+    data = DataConfig(source="csv", path="log.csv", bucket_rows=150)
+    plan = plan_buckets(samples_by_domain(log, domains, labelled=False), data).cache()
+    samples = make_samples(assign_buckets(log, plan, labelled=False), data, 0, labelled=False).cache()
+    return plan, samples
+
+
+def test_negatives_of_a_head_domain_come_from_the_items_of_all_its_buckets(head):
+    plan, samples = head
+    assert plan.first()["buckets"] == 4
+    assert samples.select("bucket").distinct().count() > 1
+    users = samples.groupBy("user_id").agg(F.count("*"), F.countDistinct("item_id"), F.sum("label"))
+    assert {tuple(row)[1:] for row in users.collect()} == {(24, 24, 1.0)}
+
+
+def test_rows_made_are_the_rows_planned(head):
+    plan, samples = head
+    assert plan.first()["rows"] == samples.count() == 24 * 24
+
+
+def test_negatives_lie_in_the_bucket_of_their_user(head):
+    _, samples = head
+    assert samples.groupBy("user_id").agg(F.countDistinct("bucket").alias("n")).where("n > 1").count() == 0
+
+
+def test_labels_of_the_log_are_kept_and_nothing_is_drawn(spark):
+    log = [(0, 1, 10, 1.0), (0, 1, 11, 0.0), (1, 2, 10, 0.0)]
+    placed = spark.createDataFrame([(*row, 0, None) for row in log], f"{LOG}, bucket INT, ctr_ratio DOUBLE")
+    data = DataConfig(source="csv", path="log.csv")
+    expected = spark.createDataFrame([(*row, 0, "train") for row in log], SCHEMA)
+    assert_df_equality(
+        make_samples(placed, data, 0, labelled=True), expected, ignore_row_order=True, ignore_nullable=True
+    )
+
+
+def test_rows_planned_are_made_under_any_ratio_and_with_two_samples_of_a_pair(spark):
+    log = spark.createDataFrame(
+        [(d, u, (u * i + d) % 7, 1.0) for d in range(4) for u in range(6) for i in range(d + 1)], LOG
+    )
+    ratios = [(0, "a", 0.21), (1, "b", 0.32), (2, "c", 0.5), (3, "d", 1.0)]
+    domains = spark.createDataFrame(ratios, "domain_id INT, domain_key STRING, ctr_ratio DOUBLE")
+    data = DataConfig(source="csv", path="log.csv", bucket_rows=20)
+    plan = plan_buckets(samples_by_domain(log, domains, labelled=False), data).cache()
+    samples = make_samples(assign_buckets(log, plan, labelled=False), data, 3, labelled=False)
+    assert log.count() > log.distinct().count()
+    assert_df_equality(
+        samples.groupBy("domain_id").agg(F.count("*").alias("rows")),
+        plan.select("domain_id", "rows"),
+        ignore_row_order=True,
+        ignore_nullable=True,
+    )
+
+
+def test_bucket_that_no_user_of_its_head_domain_falls_into_has_no_samples():
+    pool = placed_table([(0, None, item, None, 1, 0.5) for item in (10, 11)])
+    assert finish_buckets(pool, SHARES, 0, labelled=False).num_rows == 0
+
+
+def test_pool_of_one_bucket_is_none_of_its_samples():
+    rows = [(0, 1, 10, 1.0, 0, 0.5), (0, None, 10, None, 0, 0.5), (0, None, 11, None, 0, 0.5)]
+    made = finish_buckets(placed_table(rows), SHARES, 0, labelled=False)
+    assert sorted(zip(*made.select(["user_id", "item_id", "label"]).to_pydict().values(), strict=True)) == [
+        (1, 10, 1.0),
+        (1, 11, 0.0),
+    ]
+
+
+def test_ids_above_32_bits_survive():
+    big = 2**53 + 1
+    rows = [(0, big, big + 2, 1.0, 0, 0.5), (0, big + 1, big + 3, 1.0, 0, 0.5)]
+    made = finish_buckets(placed_table(rows), SHARES, 0, labelled=False)
+    pairs = set(zip(made["user_id"].to_pylist(), made["item_id"].to_pylist(), strict=True))
+    assert pairs == {(big + user, big + item) for user in (0, 1) for item in (2, 3)}

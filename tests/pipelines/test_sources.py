@@ -1,0 +1,232 @@
+import gzip
+import json
+
+import pytest
+from chispa import assert_df_equality
+from py4j.protocol import Py4JJavaError
+
+from pipelines.cleaning import parse, rejects
+from pipelines.sources import read_log
+from training.config import ColumnsConfig, DataConfig
+from training.errors import UserError
+
+RAW = "user STRING, item STRING, domain STRING, label STRING, time STRING, _malformed STRING"
+NO_LABEL = "user STRING, item STRING, domain STRING, _malformed STRING"
+COLUMNS = ColumnsConfig(user="u", item="i", domain="d", label="l", time="t")
+
+
+def read(spark, source, path, **settings):
+    return read_log(spark, DataConfig(source=source, path=str(path), **settings))
+
+
+def check(frame, rows, schema):
+    expected = frame.sparkSession.createDataFrame(rows, schema)
+    assert_df_equality(frame, expected, ignore_row_order=True, ignore_nullable=True)
+
+
+def faults(log):
+    return {(row["column"], row["reason"]) for row in rejects(parse(log)).collect()}
+
+
+def test_csv_values_are_read_as_they_were_written(spark, tmp_path):
+    (tmp_path / "log.csv").write_text('t,u,i,d,l\n1,007,12x,b/c d,1\n2,1e3," x, ""y""",ä,0\n')
+    log, positive_at = read(spark, "csv", tmp_path / "log.csv", columns=COLUMNS)
+    rows = [("007", "12x", "b/c d", "1", "1", None), ("1e3", ' x, "y"', "ä", "0", "2", None)]
+    check(log, rows, RAW)
+    assert positive_at is None
+
+
+def test_csv_lines_with_too_few_or_too_many_values_are_malformed(spark, tmp_path):
+    (tmp_path / "log.csv").write_text("user,item,domain,label\nu1,i1,a,1\nu2,i2,a\nu3,i3,a,1,more\n")
+    log, _ = read(spark, "csv", tmp_path / "log.csv", columns=ColumnsConfig(label="label"))
+    parsed = parse(log)
+    assert [row["user"] for row in parsed.where("reason IS NULL").select("user").collect()] == ["u1"]
+    rejected = rejects(parsed).collect()
+    assert {(row["column"], row["reason"]) for row in rejected} == {("line", "malformed")}
+    assert {json.loads(row["row"])["_malformed"] for row in rejected} == {"u2,i2,a", "u3,i3,a,1,more"}
+
+
+def test_csv_empty_values_are_null(spark, tmp_path):
+    (tmp_path / "log.csv").write_text('user,item,domain\n,i1,a\nu1,"",a\nu1,i1,\n')
+    log, _ = read(spark, "csv", tmp_path / "log.csv")
+    assert faults(log) == {("user", "null"), ("item", "null"), ("domain", "null")}
+
+
+def test_csv_folder_holds_a_header_in_each_file(spark, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text(f"user,item,domain\nu{name},i,d\n")
+    log, _ = read(spark, "csv", tmp_path)
+    check(log, [("ua", "i", "d", None), ("ub", "i", "d", None)], NO_LABEL)
+
+
+def test_csv_folder_with_two_headers_is_not_read_as_if_they_were_one(spark, tmp_path):
+    (tmp_path / "a.csv").write_text("user,item,domain\nu1,i1,d\n")
+    (tmp_path / "b.csv").write_text("item,user,domain\ni2,u2,d\n")
+    log, _ = read(spark, "csv", tmp_path)
+    with pytest.raises(Py4JJavaError, match="CSV header does not conform to the schema"):
+        log.collect()
+
+
+def test_csv_written_by_pandas_with_its_index_is_read(spark, tmp_path):
+    (tmp_path / "log.csv").write_text(",user,item,domain\n0,u1,i1,d\n")
+    check(read(spark, "csv", tmp_path / "log.csv")[0], [("u1", "i1", "d", None)], NO_LABEL)
+
+
+def test_parquet_columns_become_strings(spark, tmp_path):
+    path = str(tmp_path / "log.parquet")
+    rows = [(7, "007", 1, 0.5, "1970-01-01 00:00:10"), (None, "x", 2, None, None)]
+    spark.createDataFrame(rows, "u BIGINT, i STRING, d INT, l DOUBLE, t STRING").selectExpr(
+        "u", "i", "d", "l", "CAST(t AS TIMESTAMP) AS t"
+    ).write.parquet(path)
+    log, positive_at = read(spark, "parquet", path, columns=COLUMNS, positive_at=0.5)
+    check(
+        log, [("7", "007", "1", "0.5", "1970-01-01 00:00:10", None), (None, "x", "2", None, None, None)], RAW
+    )
+    assert positive_at == 0.5
+    assert parse(log, positive_at).where("reason IS NULL").first()["time"] == 10.0
+
+
+def test_delta_table_is_read_at_its_newest_version(spark, tmp_path):
+    path = str(tmp_path / "log")
+    for user in ("old", "007"):
+        frame = spark.createDataFrame([(user, "i", "b/c d")], "user STRING, item STRING, domain STRING")
+        frame.write.format("delta").mode("overwrite").save(path)
+    log, _ = read(spark, "delta", path)
+    check(log, [("007", "i", "b/c d", None)], NO_LABEL)
+
+
+def test_column_named_malformed_is_a_column_like_any_other(spark, tmp_path):
+    path = str(tmp_path / "log.parquet")
+    spark.createDataFrame(
+        [("u", "i", "d", True)], "user STRING, item STRING, domain STRING, malformed BOOLEAN"
+    ).write.parquet(path)
+    (tmp_path / "log.csv").write_text("user,item,domain,malformed\nu,i,d,true\n")
+    for source in ("parquet", "csv"):
+        log, _ = read(spark, source, tmp_path / f"log.{source}")
+        assert faults(log) == set()
+
+
+@pytest.fixture
+def movielens(tmp_path):
+    (tmp_path / "ratings.csv").write_text(
+        "userId,movieId,rating,timestamp\n1,7,4.5,964982703\n1,8,3.0,5\n2,9,4.0,6\n2,7,4.0\n"
+    )
+    (tmp_path / "movies.csv").write_text(
+        'movieId,title,genres\n7,"Heat, The (1995)",Action|Crime\n8,Big,(no genres listed)\n'
+    )
+    return tmp_path
+
+
+def test_movielens_domain_is_the_whole_genre_string(spark, movielens):
+    log, positive_at = read(spark, "movielens", movielens)
+    rows = [
+        ("1", "7", "Action|Crime", "4.5", "964982703", None),
+        ("1", "8", "(no genres listed)", "3.0", "5", None),
+        ("2", "9", None, "4.0", "6", None),
+        ("2", "7", "Action|Crime", "4.0", None, "2,7,4.0"),
+    ]
+    check(log, rows, RAW)
+    assert positive_at == 4.0
+
+
+def test_movielens_threshold_gives_way_to_the_configured_one(spark, movielens):
+    assert read(spark, "movielens", movielens, positive_at=3.0)[1] == 3.0
+
+
+def test_movielens_rating_without_a_movie_and_broken_line_are_rejected(spark, movielens):
+    assert faults(read(spark, "movielens", movielens)[0]) == {("domain", "null"), ("line", "malformed")}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_movielens_movie_listed_twice_has_one_domain_whatever_the_order(spark, movielens, order):
+    lines = ["7,Heat,Crime", "7,Heat,Action"][::order]
+    (movielens / "movies.csv").write_text("\n".join(["movieId,title,genres", *lines, ""]))
+    log, _ = read(spark, "movielens", movielens)
+    assert {row["domain"] for row in log.where("item = 7").collect()} == {"Action"}
+
+
+def write_reviews(path, *lines):
+    with gzip.open(path, "wt") as file:
+        file.writelines(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)
+
+
+def review(user, item, stars):
+    return {"reviewerID": user, "asin": item, "overall": stars, "unixReviewTime": 1441324800, "x": [1]}
+
+
+def test_amazon_domain_is_the_file_and_stars_tell_events_apart(spark, tmp_path):
+    write_reviews(tmp_path / "Gift_Cards_5.json.gz", review("A1", "007", 5.0), review("A1", "007", 1.0))
+    write_reviews(tmp_path / "All_Beauty_5.json.gz", review("A2", "B2", 3.0))
+    log, positive_at = read(spark, "amazon", tmp_path)
+    rows = [
+        ("A1", "007", "Gift_Cards", "1441324800", "5.0", None),
+        ("A1", "007", "Gift_Cards", "1441324800", "1.0", None),
+        ("A2", "B2", "All_Beauty", "1441324800", "3.0", None),
+    ]
+    check(log, rows, "user STRING, item STRING, domain STRING, time STRING, event STRING, _malformed STRING")
+    assert positive_at is None
+
+
+def test_amazon_lines_that_are_no_json_are_malformed(spark, tmp_path):
+    write_reviews(tmp_path / "A_5.json.gz", review("A1", "B1", 5.0), '{"reviewerID": "A2", \n', "oops\n")
+    log, _ = read(spark, "amazon", tmp_path)
+    assert [row["user"] for row in parse(log).where("reason IS NULL").collect()] == ["A1"]
+    rejected = rejects(parse(log)).collect()
+    assert [(row["column"], row["reason"]) for row in rejected] == [("line", "malformed")] * 2
+
+
+@pytest.mark.parametrize("category", ["Toys + Games", "50% off", "Bücher", "a%20b", "x.y"])
+def test_amazon_domain_is_the_name_as_it_was_written(spark, tmp_path, category):
+    write_reviews(tmp_path / f"{category}_5.json.gz", review("A1", "B1", 5.0))
+    assert [row["domain"] for row in read(spark, "amazon", tmp_path)[0].collect()] == [category]
+
+
+@pytest.mark.parametrize("source", ["movielens", "amazon", "csv", "parquet", "delta"])
+def test_missing_input_is_named(spark, tmp_path, source):
+    with pytest.raises(UserError, match=r"input .*/nowhere\S* does not exist: set data\.path$"):
+        read(spark, source, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("source", ["csv", "parquet", "delta"])
+def test_missing_column_is_named_with_those_that_are_there(spark, tmp_path, source):
+    path = tmp_path / "log"
+    frame = spark.createDataFrame([("u", "i")], "user STRING, item STRING")
+    frame.write.format(source).option("header", True).save(str(path))
+    with pytest.raises(UserError, match=r'/log has no column "domain": it has user, item$'):
+        read(spark, source, path)
+
+
+@pytest.mark.parametrize(
+    ("file", "header", "column"),
+    [("ratings.csv", "userId,movieId,rating", "timestamp"), ("movies.csv", "movieId,title", "genres")],
+)
+def test_missing_movielens_column_is_named(spark, movielens, file, header, column):
+    (movielens / file).write_text(f"{header}\n")
+    with pytest.raises(
+        UserError, match=f'/{file} has no column "{column}": it has {header.replace(",", ", ")}$'
+    ):
+        read(spark, "movielens", movielens)
+
+
+@pytest.mark.parametrize("source", ["parquet", "delta"])
+@pytest.mark.parametrize("kind", ["file", "folder", "empty folder"])
+def test_path_that_is_no_table_is_named(spark, tmp_path, source, kind):
+    path = tmp_path / "log"
+    if kind == "file":
+        path.write_text("user,item,domain\nu,i,d\n")
+    else:
+        path.mkdir()
+    if kind == "folder":
+        (path / "log.csv").write_text("user,item,domain\nu,i,d\n")
+    with pytest.raises(
+        UserError, match=rf"input .*/log is not a {source} table that can be read: \w"
+    ) as caught:
+        read(spark, source, path)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_source_is_refused_with_the_known_ones(spark):
+    with pytest.raises(
+        UserError, match='data.source "cvs" does not exist: choose one of movielens, amazon, csv'
+    ):
+        read(spark, "cvs", "log.csv")

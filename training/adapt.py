@@ -1,0 +1,208 @@
+"""From theta^S to theta^i of many domains: groups of like size, rounds of DR, and a stop that may keep none."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.batches import Columns, Rows
+from training.config import Config
+from training.frameworks.dr import DRSettings, regularize
+from training.helpers import Helpers
+from training.metrics import domain_auc
+from training.parameters import Parameters
+from training.predict import predict_group
+from training.specific import Group, Specific
+
+MOST_DOMAINS = 64  # in a group trained side by side
+MOST_ROWS = 32_768  # in a step of such a group
+MOST_GROUPS = 8  # that choose their rounds
+
+
+@dataclass
+class Adapted:
+    """A domain after some rounds of DR.
+
+    Attributes:
+        specific: theta^i after each round that was asked for, by round.
+        val_auc: of theta^S and after each round, shape (rounds + 1,); NaN where validation has one class.
+    """
+
+    domain_id: int
+    rows_train: int
+    rows_val: int
+    specific: dict[int, Specific]
+    val_auc: np.ndarray
+
+
+def dr_settings(config: Config) -> DRSettings:
+    framework = config.framework
+    return DRSettings(
+        inner_lr=framework.dr_inner_lr or framework.inner_lr,
+        outer_lr=framework.dr_lr,
+        helpers=framework.helpers,
+        batch_size=framework.dr_batch_size or config.training.batch_size,
+        seed=config.seed,
+    )
+
+
+class Adapter:
+    """Runs DR against one theta^S.
+
+    `theta` is on the device to train on; `helpers` is the reservoir of helper rows.
+    """
+
+    def __init__(self, model: nn.Module, theta: Parameters, helpers: Helpers, settings: DRSettings) -> None:
+        self.model, self.theta, self.settings = model, theta, settings
+        some = next(iter(theta.dense.values()))
+        self._dtype, self._device = some.dtype, some.device
+        self._reservoir = (helpers, Rows(helpers.columns, self._dtype, self._device))
+
+    def adapt(
+        self,
+        train: Columns,
+        val: Columns,
+        domains: Sequence[int],
+        rounds: Mapping[int, int] | int,
+        keep: Sequence[int] | None = (),
+        start: Mapping[int, Specific] | None = None,
+        first_turn: int = 0,
+    ) -> Iterator[Adapted]:
+        """Adapts the `domains` that have rows in `train`, and scores each round on `val`.
+
+        Args:
+            rounds: how many, for all or by domain.
+            keep: the rounds after which theta^i is wanted; None: the last.
+            start: theta^i to go on from; zero for a domain that is not in it.
+            first_turn: the number of the first round, for the draws.
+        """
+        train_rows, val_rows = (Rows(columns, self._dtype, self._device) for columns in (train, val))
+        wanted = [domain for domain in domains if domain in train_rows.rows_of]
+        of_domain = {domain: rounds if isinstance(rounds, int) else rounds[domain] for domain in wanted}
+        for members in self._groups(train_rows, of_domain):
+            yield from self._adapt_group(
+                members, train_rows, val_rows, of_domain[members[0]], keep, start or {}, first_turn
+            )
+
+    def _groups(self, train: Rows, rounds: Mapping[int, int]) -> Iterator[list[int]]:
+        """Domains with as many rounds and as many batches, of like size, that fit into a step together."""
+
+        def size(domain: int) -> int:
+            return len(train.rows_of[domain])
+
+        def steps(domain: int) -> tuple[int, int]:
+            return rounds[domain], -(-size(domain) // self.settings.batch_size)
+
+        group: list[int] = []
+        for domain in sorted(rounds, key=lambda domain: (steps(domain), size(domain), domain)):
+            width = max(min(size(domain), self.settings.batch_size), self._reservoir[0].widest)
+            full = len(group) == MOST_DOMAINS or (len(group) + 1) * width > MOST_ROWS
+            if group and (full or steps(domain) != steps(group[0])):
+                yield group
+                group = []
+            group.append(domain)
+        if group:
+            yield group
+
+    def _adapt_group(
+        self,
+        domains: list[int],
+        train: Rows,
+        val: Rows,
+        rounds: int,
+        keep: Sequence[int] | None,
+        start: Mapping[int, Specific],
+        first_turn: int,
+    ) -> Iterator[Adapted]:
+        zero = [self._zero(train, domain) for domain in domains]
+        group = Group.stack(self.theta, [start.get(d, z) for d, z in zip(domains, zero, strict=True)])
+        aucs, specifics = [self._val_auc(group, domains, val)], {}
+        wanted = {rounds} if keep is None else set(keep)
+        for turn in range(1, rounds + 1):
+            self.model.train()
+            group = regularize(
+                self.model,
+                self.theta,
+                group,
+                domains,
+                train,
+                self._reservoir,
+                self.settings,
+                first_turn + turn,
+            )
+            aucs.append(self._val_auc(group, domains, val))
+            if turn in wanted:
+                specifics[turn] = group.unstack(self.theta)
+        for index, domain in enumerate(domains):
+            yield Adapted(
+                domain,
+                len(train.rows_of[domain]),
+                len(val.rows_of.get(domain, ())),
+                {turn: every[index] for turn, every in specifics.items()},
+                np.array([auc[index] for auc in aucs]),
+            )
+
+    def _zero(self, train: Rows, domain: int) -> Specific:
+        rows = torch.from_numpy(train.rows_of[domain]).to(self._device)
+        ids = {feature: torch.unique(train.features[feature][rows]) for feature in self.theta.features}
+        return Specific(
+            torch.zeros(
+                sum(value.numel() for value in self.theta.dense.values()), dtype=self._dtype, device=self._device
+            ),
+            ids,
+            {
+                name: table.new_zeros(len(ids[self.theta.feature_of[name]]), table.shape[1])
+                for name, table in self.theta.tables.items()
+            },
+        )
+
+    def _val_auc(self, group: Group, domains: list[int], val: Rows) -> np.ndarray:
+        """The AUC of each domain on `val`, NaN where it is undefined."""
+        lines = [val.rows_of.get(domain, np.empty(0, np.int64)) for domain in domains]
+        if not any(map(len, lines)):
+            return np.full(len(domains), np.nan)
+        logits = predict_group(self.model, self.theta, group, val, lines)
+        row = np.concatenate(lines)
+        index = np.repeat(np.arange(len(domains)), [len(line) for line in lines])
+        found = domain_auc(index, logits, val.labels[torch.from_numpy(row)].cpu().numpy())
+        result = np.full(len(domains), np.nan)
+        result[found.domain_id] = found.auc
+        return result
+
+
+def size_groups(rows: np.ndarray, group_size: int) -> np.ndarray:
+    """Groups of domains of like size, at most 8, of at least `group_size` domains unless there are fewer in all.
+
+    Args:
+        rows: the training rows of each domain, shape (n,).
+
+    Returns:
+        The number of each domain's group, shape (n,); a higher group has larger domains.
+    """
+    count = int(np.clip(len(rows) // group_size, 1, MOST_GROUPS))
+    order = np.argsort(rows, kind="stable")
+    result = np.empty(len(rows), np.int64)
+    for number, members in enumerate(np.array_split(order, count)):
+        result[members] = number
+    return result
+
+
+def choose_rounds(groups: np.ndarray, val_auc: np.ndarray) -> dict[int, int]:
+    """How many rounds of DR each group of domains keeps: those of the best mean validation AUC, or none.
+
+    Args:
+        groups: the group of each domain, shape (domains,).
+        val_auc: shape (domains, rounds + 1), column 0 for theta^S alone; NaN where undefined.
+
+    A gain within one standard error of zero counts as none: the best of several rounds is better by chance alone.
+    """
+    kept = {}
+    for group in np.unique(groups).tolist():
+        auc = val_auc[groups == group]
+        auc = auc[~np.isnan(auc).any(axis=1)]
+        best = int(auc.mean(axis=0).argmax()) if len(auc) > 1 else 0
+        gain = auc[:, best] - auc[:, 0]
+        kept[group] = best if best and gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)) else 0
+    return kept

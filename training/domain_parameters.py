@@ -1,0 +1,101 @@
+"""theta^i as rows of the table domain_parameters: plain little-endian floats and lists of ids."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import torch
+from deltalake import write_deltalake
+
+from training.adapt import Adapted
+from training.parameters import Parameters
+from training.specific import Specific
+
+SCHEMA = pa.schema(
+    [
+        pa.field("model_version", pa.string(), False),
+        pa.field("domain_id", pa.int32(), False),
+        pa.field("bucket", pa.int32(), False),
+        pa.field("rounds", pa.int32(), False),
+        pa.field("dense", pa.binary(), False),
+        pa.field(
+            "embeddings",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("name", pa.string()),
+                        pa.field("ids", pa.list_(pa.int64())),
+                        pa.field("values", pa.binary()),
+                    ]
+                )
+            ),
+            False,
+        ),
+        pa.field("rows_train", pa.int64(), False),
+        pa.field("rows_val", pa.int64(), False),
+        pa.field("val_auc_shared", pa.float64()),
+        pa.field("val_auc", pa.float64()),
+    ]
+)
+
+
+def to_row(adapted: Adapted, rounds: int, version: str, bucket: int, theta: Parameters) -> dict:
+    """A domain that keeps theta^i after `rounds` rounds, as a row of the table; with 0 rounds it keeps none."""
+    specific = adapted.specific[rounds] if rounds else None
+    return {
+        "model_version": version,
+        "domain_id": adapted.domain_id,
+        "bucket": bucket,
+        "rounds": rounds,
+        "dense": _to_bytes(specific.dense) if specific else b"",
+        "embeddings": [
+            {
+                "name": name,
+                "ids": specific.ids[theta.feature_of[name]].tolist(),
+                "values": _to_bytes(rows),
+            }
+            for name, rows in specific.rows.items()
+        ]
+        if specific
+        else [],
+        "rows_train": adapted.rows_train,
+        "rows_val": adapted.rows_val,
+        "val_auc_shared": _or_none(adapted.val_auc[0]),
+        "val_auc": _or_none(adapted.val_auc[rounds]),
+    }
+
+
+def from_row(row: Mapping, theta: Parameters) -> Specific | None:
+    """theta^i of a row of the table; None where it keeps none."""
+    if not row["rounds"]:
+        return None
+    ids, rows = {}, {}
+    for entry in row["embeddings"]:
+        feature = theta.feature_of[entry["name"]]
+        ids[feature] = torch.tensor(np.asarray(entry["ids"], np.int64))
+        rows[entry["name"]] = _from_bytes(entry["values"]).view(len(ids[feature]), -1)
+    for feature in theta.features:
+        ids.setdefault(feature, torch.empty(0, dtype=torch.int64))
+    return Specific(_from_bytes(row["dense"]), ids, rows)
+
+
+def to_table(rows: list[dict]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def append(path: str, rows: list[dict]) -> None:
+    """Adds rows to the table at `path`, in one commit, without Spark."""
+    if rows:
+        write_deltalake(path, to_table(rows), mode="append")
+
+
+def _to_bytes(values: torch.Tensor) -> bytes:
+    return values.detach().cpu().float().numpy().astype("<f4").tobytes()
+
+
+def _from_bytes(values: bytes) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(values, "<f4").copy())
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,101 @@
+"""DR on the workers: the head domains, each on one rank."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from torch import nn
+from tqdm import tqdm
+
+from training import domain_parameters
+from training.adapt import Adapted, Adapter, choose_rounds, dr_settings, size_groups
+from training.batches import Columns
+from training.config import Config
+from training.feed import FEED_COLUMNS, plan_epoch, read_rows, share_out
+from training.helpers import Helpers, choose_helper_domains
+from training.parameters import Parameters
+from training.ranks import Ranks
+from training.snapshot import Snapshot, open_table
+from training.versions import model_path, specific_version
+
+
+def adapt_heads(
+    model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks
+) -> None:
+    """Writes the reservoir for dr_longtail, and theta^i of the head domains, unless they are there."""
+    version = specific_version(config, snapshot.version)
+    helpers = gather_helpers(config, snapshot, ranks)
+    if ranks.is_root:
+        helpers.save(helpers_path(config, version))
+    path = config.table("domain_parameters")
+    if ranks.on_root("heads done", lambda: _has_version(path, version)):
+        return
+    adapter = Adapter(model, theta, helpers, dr_settings(config))
+    adapted = list(_adapt_own(adapter, config, snapshot, ranks))
+    kept = _choose(adapted, config, ranks)
+    buckets = dict(zip(snapshot.domains.domain_id.tolist(), snapshot.domains.first_bucket.tolist(), strict=True))
+    rows = [
+        domain_parameters.to_row(one, kept[one.domain_id], version, buckets[one.domain_id], theta)
+        for one in adapted
+    ]
+    domain_parameters.append(path, rows)
+
+
+def helpers_path(config: Config, version: str) -> Path:
+    return model_path(config, version) / "helpers.safetensors"
+
+
+def gather_helpers(config: Config, snapshot: Snapshot, ranks: Ranks) -> Helpers:
+    """The reservoir of helper rows, the same on every rank."""
+    framework = config.framework
+    chosen = choose_helper_domains(
+        snapshot.domains.domain_id[snapshot.domains.rows_train > 0], framework.helper_domains, config.seed
+    )
+    parts = []
+    for bucket in plan_epoch(snapshot.rows_by_bucket("train"), ranks.size, 1, config.seed, 0)[ranks.rank][0]:
+        columns = read_rows(snapshot.of("train", [bucket]))
+        columns = _select(columns, np.isin(columns["domain_id"], chosen))
+        parts.append(Helpers.of(columns, framework.helper_rows, config.seed).columns)
+    own = {name: np.concatenate([part[name] for part in parts]) for name in FEED_COLUMNS}
+    whole = {name: ranks.gather(f"helpers.{name}", column) for name, column in own.items()}
+    return Helpers.of(whole, framework.helper_rows, config.seed)
+
+
+def _adapt_own(adapter: Adapter, config: Config, snapshot: Snapshot, ranks: Ranks) -> Iterator[Adapted]:
+    """The adapted head domains of this rank, one after the other."""
+    domains = snapshot.domains
+    place = {int(domain): index for index, domain in enumerate(domains.domain_id) if domains.head[index]}
+    weights = {domain: int(domains.rows_train[index]) for domain, index in place.items()}
+    own = share_out(weights, ranks.size, np.random.default_rng(config.seed))[ranks.rank]
+    for domain in tqdm(own, desc="DR, head domains", file=sys.stderr, disable=not ranks.is_root):
+        index = place[domain]
+        buckets = list(range(domains.first_bucket[index], domains.first_bucket[index] + domains.buckets[index]))
+        train, val = (_rows_of(domain, snapshot, split, buckets) for split in ("train", "val"))
+        rounds = config.framework.dr_rounds
+        yield from adapter.adapt(train, val, [domain], rounds, keep=range(1, rounds + 1))
+
+
+def _choose(adapted: list[Adapted], config: Config, ranks: Ranks) -> dict[int, int]:
+    """The rounds that each head domain keeps, chosen over those of all ranks."""
+    width = config.framework.dr_rounds + 3
+    own = np.array([[one.domain_id, one.rows_train, *one.val_auc] for one in adapted], np.float64)
+    every = ranks.gather("heads", own.reshape(-1, width))
+    groups = size_groups(every[:, 1], config.framework.stop_group)
+    rounds = choose_rounds(groups, every[:, 2:])
+    return {int(domain): rounds[group] for domain, group in zip(every[:, 0], groups.tolist(), strict=True)}
+
+
+def _rows_of(domain: int, snapshot: Snapshot, split: str, buckets: list[int]) -> Columns:
+    columns = read_rows(snapshot.of(split, buckets))
+    return _select(columns, columns["domain_id"] == domain)
+
+
+def _select(columns: Columns, rows: np.ndarray) -> Columns:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _has_version(path: str, version: str) -> bool:
+    actions = pa.table(open_table(path).get_add_actions(flatten=True))
+    return actions.num_rows > 0 and version in actions["partition.model_version"].to_pylist()

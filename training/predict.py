@@ -1,0 +1,58 @@
+"""Forward passes over many rows, in parts: theta^S alone, and theta^S + theta^i."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.batches import LABEL, Columns, Rows, to_features
+from training.parameters import Parameters
+from training.specific import Group, Specific, group_logits
+
+PREDICT_ROWS = 65_536  # in one forward pass
+MOST_DOMAINS = 64  # side by side
+
+
+@torch.no_grad()
+def predict(model: nn.Module, columns: Columns, device: torch.device) -> np.ndarray:
+    """The logits of the module's own parameters for rows, shape (rows,)."""
+    model.eval()
+    parts = [np.empty(0, np.float32)]
+    for begin in range(0, len(columns[LABEL]), PREDICT_ROWS):
+        part = {name: column[begin : begin + PREDICT_ROWS] for name, column in columns.items()}
+        parts.append(model(to_features(part, device)).cpu().numpy())
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def predict_group(
+    model: nn.Module, theta: Parameters, group: Group, rows: Rows, lines: Sequence[np.ndarray]
+) -> np.ndarray:
+    """The logits of theta^S + theta^i of a group, one line of row numbers a domain, one after the other, flat."""
+    model.eval()
+    step = max(1, PREDICT_ROWS // len(lines))
+    parts: list[list[Tensor]] = [[] for _ in lines]
+    for begin in range(0, max(map(len, lines)), step):
+        cut = [line[begin : begin + step] for line in lines]
+        features, _, _ = rows.take(cut)
+        logits = group_logits(model, theta, group, features)
+        for index, line in enumerate(cut):
+            parts[index].append(logits[index, : len(line)])
+    return torch.cat([piece for pieces in parts for piece in pieces]).cpu().numpy()
+
+
+def predict_specific(
+    model: nn.Module, theta: Parameters, columns: Columns, specific: Mapping[int, Specific], shared: np.ndarray
+) -> np.ndarray:
+    """The logits of theta^S + theta^i; where a domain has no theta^i, its `shared` logits. Shapes (rows,)."""
+    some = next(iter(theta.dense.values()))
+    rows = Rows(columns, some.dtype, some.device)
+    result = shared.copy()
+    present = sorted((domain for domain in specific if domain in rows.rows_of), key=lambda d: len(rows.rows_of[d]))
+    for begin in range(0, len(present), MOST_DOMAINS):
+        domains = present[begin : begin + MOST_DOMAINS]
+        lines = [rows.rows_of[domain] for domain in domains]
+        group = Group.stack(theta, [specific[domain] for domain in domains])
+        result[np.concatenate(lines)] = predict_group(model, theta, group, rows, lines)
+    return result

@@ -1,0 +1,132 @@
+"""theta^i: the offsets that domains add to theta^S, of one domain or stacked for a group of them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import embedding
+
+from training.parameters import Parameters
+
+NO_ID = torch.iinfo(torch.int64).max  # pads lists of ids; larger than any
+
+
+@dataclass
+class Specific:
+    """theta^i of one domain.
+
+    Attributes:
+        dense: the offsets of all dense parameters, flat, in the order of `Parameters.dense`.
+        ids: by feature the ids that occur in the domain's training rows, sorted.
+        rows: by table the offsets of those ids' rows, shape (ids, dim). All other rows have none.
+    """
+
+    dense: Tensor
+    ids: dict[str, Tensor]
+    rows: dict[str, Tensor]
+
+
+@dataclass
+class Group:
+    """theta^i of G domains, stacked.
+
+    Attributes:
+        dense: by name, shape (G, *shape).
+        ids: by feature, shape (G, R), sorted, padded with NO_ID.
+        rows: by table, shape (G, R + 1, dim); the last row stands for every other id and stays zero.
+    """
+
+    dense: dict[str, Tensor]
+    ids: dict[str, Tensor]
+    rows: dict[str, Tensor]
+
+    @classmethod
+    def zeros(cls, theta: Parameters, ids: list[dict[str, Tensor]]) -> "Group":
+        """theta^i = 0 for domains whose training rows hold `ids`, by feature."""
+        size = len(ids)
+        padded = {
+            feature: nn.utils.rnn.pad_sequence(
+                [own[feature] for own in ids], batch_first=True, padding_value=NO_ID
+            ).contiguous()
+            for feature in theta.features
+        }
+        return cls(
+            {name: value.new_zeros(size, *value.shape) for name, value in theta.dense.items()},
+            padded,
+            {
+                name: table.new_zeros(size, padded[theta.feature_of[name]].shape[1] + 1, table.shape[1])
+                for name, table in theta.tables.items()
+            },
+        )
+
+    @classmethod
+    def stack(cls, theta: Parameters, domains: list[Specific]) -> "Group":
+        group = cls.zeros(theta, [domain.ids for domain in domains])
+        for index, domain in enumerate(domains):
+            values = torch.split(domain.dense, [value.numel() for value in theta.dense.values()])
+            for (name, shared), value in zip(theta.dense.items(), values, strict=True):
+                group.dense[name][index] = value.view(shared.shape)
+            for name, rows in domain.rows.items():
+                group.rows[name][index, : len(rows)] = rows
+        return group
+
+    def unstack(self, theta: Parameters) -> list[Specific]:
+        size = len(next(iter(self.dense.values())))
+        dense = torch.cat([value.reshape(size, -1) for value in self.dense.values()], dim=1)
+        domains = []
+        for index in range(size):
+            ids = {feature: every[index][every[index] != NO_ID] for feature, every in self.ids.items()}
+            rows = {
+                name: rows[index, : len(ids[theta.feature_of[name]])].clone() for name, rows in self.rows.items()
+            }
+            domains.append(Specific(dense[index].clone(), ids, rows))
+        return domains
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is trained, by name; views, not copies."""
+        return {**self.dense, **self.rows}
+
+    def replaced(self, tensors: dict[str, Tensor]) -> "Group":
+        """The group with other values, named as in `tensors()`."""
+        return Group(
+            {name: tensors[name] for name in self.dense}, self.ids, {name: tensors[name] for name in self.rows}
+        )
+
+
+def group_logits(model: nn.Module, theta: Parameters, group: Group, features: dict[str, Tensor]) -> Tensor:
+    """The logits of theta^S + theta^i for rows of each domain of a group, side by side by vmap.
+
+    Args:
+        features: by name, shape (G, rows, ...); ids are global.
+
+    Returns:
+        shape (G, rows).
+
+    Every looked-up row is gathered first, one for each sample, so the module sees tables of as many rows as there
+    are samples, and ids 0, 1, 2, ...
+    """
+    dense = {name: theta.dense[name] + offset for name, offset in group.dense.items()}
+    places = {feature: _places(ids, features[feature]) for feature, ids in group.ids.items()}
+    looked_up = {name: table[features[theta.feature_of[name]]] for name, table in theta.frozen.items()}
+    for name, table in theta.tables.items():
+        feature = theta.feature_of[name]
+        offsets = embedding(places[feature], group.rows[name].flatten(0, 1))
+        looked_up[name] = table[features[feature]] + offsets
+    others = {name: value for name, value in features.items() if name not in theta.features}
+    numbers = torch.arange(features[theta.features[0]].shape[1], device=features[theta.features[0]].device)
+
+    def one(dense: dict, looked_up: dict, others: dict) -> Tensor:
+        own = {**others, **dict.fromkeys(theta.features, numbers)}
+        return functional_call(model, {**dense, **looked_up}, (own,))
+
+    return vmap(one, randomness="different")(dense, looked_up, others)
+
+
+def _places(ids: Tensor, wanted: Tensor) -> Tensor:
+    """Where each of `wanted` (G, n) stands in a flattened (G, R + 1) table with rows for `ids` (G, R)."""
+    count = ids.shape[1]
+    place = torch.searchsorted(ids, wanted)
+    found = torch.cat([ids, ids.new_full((len(ids), 1), NO_ID)], dim=1).gather(1, place) == wanted
+    starts = torch.arange(len(ids), device=ids.device).unsqueeze(1) * (count + 1)
+    return starts + torch.where(found, place, count)

@@ -1,0 +1,87 @@
+"""Trains theta^S, and theta^i of head domains.
+
+    horovodrun -np 2 python training/train.py --config conf/ml_latest_small.yaml [key=value ...]
+    python training/train.py --config ...          one rank, without the launcher
+"""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+
+import torch
+
+from training.config import Config, parse_arguments
+from training.errors import UserError, exit_with_user_errors
+from training.heads import adapt_heads
+from training.models import build_model
+from training.ranks import Ranks
+from training.snapshot import Snapshot, take_snapshot
+from training.store import save_theta
+from training.trainer import Trainer
+from training.vectors import load_vectors
+from training.versions import model_path, shared_version
+
+
+def train(config: Config) -> dict:
+    """Runs the whole command on this rank and returns the summary. Raises UserError."""
+    ranks = Ranks()
+    snapshot = ranks.on_root("snapshot", lambda: take_snapshot(config))
+    device = choose_device(config.training.device, ranks)
+    _refuse_idle_ranks(snapshot, ranks)
+    vectors = load_vectors(config)
+    model = build_model(config.model, snapshot.sizes, config.seed, vectors).to(device)
+    folder = model_path(config, shared_version(config, snapshot.version))
+    trainer = Trainer(model, config, snapshot, ranks, folder)
+    trainer.fit()
+    progress = trainer.progress
+    if ranks.is_root:
+        save_theta(folder, trainer.theta, snapshot, asdict(progress))
+    if config.framework.specific == "dr":
+        adapt_heads(model, trainer.theta, config, snapshot, ranks)
+    return {
+        "framework": config.framework.name,
+        "model": config.model.name,
+        "ranks": ranks.size,
+        "epochs": progress.epoch,
+        "samples": progress.rows_read,
+        "samples_per_second": round(progress.rows_read / max(progress.seconds, 1e-9), 1),
+        "best_epoch": progress.best_epoch,
+        "val_mean_domain_auc": progress.best_auc,
+        "model_path": str(folder),
+        "rank": ranks.rank,
+    }
+
+
+def choose_device(name: str, ranks: Ranks) -> torch.device:
+    """The device of this rank: `auto` takes a GPU where there is one. Shares the cores among local ranks."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("training.device is cuda, but torch finds no GPU: set training.device=cpu")
+    if name != "cpu" and torch.cuda.is_available():
+        device = torch.device("cuda", ranks.local_rank)
+        torch.cuda.set_device(device)
+        return device
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.local_size))
+    return torch.device("cpu")
+
+
+def _refuse_idle_ranks(snapshot: Snapshot, ranks: Ranks) -> None:
+    buckets = len(snapshot.rows_by_bucket("train"))
+    if ranks.size > buckets:
+        raise UserError(
+            f"{ranks.size} ranks for {buckets} buckets of training samples leave some without work: "
+            f"start at most {buckets}, or build with a smaller data.bucket_rows"
+        )
+
+
+def main() -> None:
+    def command() -> None:
+        summary = train(parse_arguments(sys.argv[1:]))
+        if summary.pop("rank") == 0:
+            print(json.dumps(summary), flush=True)
+
+    exit_with_user_errors(command)
+
+
+if __name__ == "__main__":
+    main()

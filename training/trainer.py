@@ -1,0 +1,157 @@
+"""Learning theta^S: epochs of rounds, validation by domain, early stopping, checkpoints."""
+
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training import checkpoint
+from training.adam import Moments
+from training.batches import LABEL, Patch
+from training.config import Config
+from training.feed import plan_epoch, read_rows
+from training.frameworks import SHARED
+from training.frameworks.settings import RoundSettings
+from training.inner import InnerOptimizer
+from training.metrics import DomainAuc, domain_auc
+from training.parameters import Parameters
+from training.predict import predict
+from training.ranks import Ranks
+from training.snapshot import Snapshot
+
+
+@dataclass
+class Progress:
+    """What a run has done, and whether it goes on."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_auc: float = -1.0
+    rows_read: int = 0
+    seconds: float = 0.0
+    history: list[dict] = field(default_factory=list)
+
+    def finished(self, config: Config) -> bool:
+        return self.epoch >= config.training.epochs or self.epoch - self.best_epoch >= config.training.patience
+
+
+class Trainer:
+    """Trains the parameters of `model` in place.
+
+    Attributes:
+        theta: the parameters, shared with the module. progress: how far it got.
+    """
+
+    def __init__(
+        self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path
+    ) -> None:
+        self.model, self.config, self.snapshot, self.ranks = model, config, snapshot, ranks
+        self.theta = Parameters.of(model)
+        self.progress = Progress()
+        self._checkpoints = folder / "checkpoints"
+        self._best = self.theta.clone_trained()
+        some = next(iter(self.theta.dense.values()))
+        self._dtype, self._device = some.dtype, some.device
+        self._bar = tqdm(unit=" samples", unit_scale=True, file=sys.stderr, disable=not ranks.is_root)
+        self._inner = InnerOptimizer(model, config.framework.inner_lr, self._bar.update)
+
+    def fit(self) -> None:
+        """Trains until the last epoch or until patience ends, and restores the best epoch."""
+        self._resume()
+        while not self.progress.finished(self.config):
+            self._run_epoch()
+        self._bar.close()
+        self.theta.copy_(self._best)
+
+    def _run_epoch(self) -> None:
+        start = time.monotonic()
+        epoch = self.progress.epoch + 1
+        training = self.config.training
+        rows_by_bucket = self.snapshot.rows_by_bucket("train")
+        plan = plan_epoch(
+            rows_by_bucket, self.ranks.size, training.rounds_per_epoch, self.config.seed, epoch
+        )
+        rng = np.random.default_rng([self.config.seed, epoch, self.ranks.rank])
+        torch.manual_seed(int(rng.integers(2**62)))
+        settings = RoundSettings(
+            batch_size=training.batch_size, pack=training.pack, outer_lr=self.config.framework.outer_lr
+        )
+        self._bar.reset(sum(map(rows_by_bucket.get, sum(plan[self.ranks.rank], []))))
+        self._bar.set_description(f"epoch {epoch}")
+        self.model.train()
+        rows = 0
+        for buckets in plan[self.ranks.rank]:
+            columns = read_rows(self.snapshot.of("train", buckets))
+            patch = Patch(columns, self.theta.features, self._device, self._dtype)
+            SHARED[self.config.framework.shared](
+                self.theta, patch, self._inner, settings, self.ranks, rng
+            )
+            rows += patch.rows
+        rows = int(self.ranks.gather("rows", np.array([rows])).sum())
+        listed = sum(rows_by_bucket.values())
+        if rows != listed:
+            raise RuntimeError(f"epoch {epoch} read {rows} rows of {listed} listed")
+        auc = self.validate()
+        self._record(epoch, auc, rows, time.monotonic() - start)
+
+    def validate(self) -> DomainAuc:
+        """The validation AUC of each domain, the same on every rank."""
+        buckets = plan_epoch(self.snapshot.rows_by_bucket("val"), self.ranks.size, 1, self.config.seed, 0)
+        columns = read_rows(self.snapshot.of("val", buckets[self.ranks.rank][0]))
+        logits = predict(self.model, columns, self._device)
+        parts = {"domain_id": columns["domain_id"].astype(np.int64), "logit": logits, LABEL: columns[LABEL]}
+        whole = {
+            name: self.ranks.gather(f"val.{name}", part.astype(np.float64) if name != "domain_id" else part)
+            for name, part in parts.items()
+        }
+        return domain_auc(whole["domain_id"], whole["logit"], whole[LABEL])
+
+    def _record(self, epoch: int, auc: DomainAuc, rows: int, seconds: float) -> None:
+        progress = self.progress
+        progress.epoch = epoch
+        progress.rows_read += rows
+        progress.seconds += seconds
+        progress.history.append(
+            {"epoch": epoch, "val_mean_domain_auc": auc.mean, "rows_read": rows, "seconds": round(seconds, 3)}
+        )
+        if np.nan_to_num(auc.mean) > progress.best_auc:
+            progress.best_epoch, progress.best_auc = epoch, float(np.nan_to_num(auc.mean))
+            self._best = self.theta.clone_trained()
+        if self.ranks.is_root:
+            listed = f"{rows} rows read of {rows} listed"
+            self._bar.write(
+                f"epoch {epoch}: val mean-domain AUC {auc.mean:.4f} ({auc.defined.sum()} domains), {listed}",
+                file=sys.stderr,
+            )
+            checkpoint.save_epoch(self._checkpoints, epoch, self._tensors(), asdict(progress))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        groups = {"theta": self.theta.trained(), "best": self._best, "moments": self._inner.moments.state()}
+        return {f"{group}/{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
+
+    def _resume(self) -> None:
+        found = checkpoint.load_last(self._checkpoints)
+        if found is None:
+            return
+        tensors, state = found
+        self.progress = Progress(**state)
+        moments = Moments()
+        moments.load_state(self._on_device(tensors, "moments"))
+        self._inner.moments = moments
+        self.theta.copy_(self._on_device(tensors, "theta"))
+        self._best = self._on_device(tensors, "best")
+        if self.ranks.is_root:
+            print(f"going on after epoch {self.progress.epoch}", file=sys.stderr)
+
+    def _on_device(self, tensors: dict[str, Tensor], group: str) -> dict[str, Tensor]:
+        prefix = f"{group}/"
+        return {
+            name.removeprefix(prefix): value.to(self._device)
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
