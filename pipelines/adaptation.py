@@ -7,7 +7,6 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -16,6 +15,7 @@ from torch import nn
 from training.adapt import Adapted, Adapter, dr_settings
 from training.batches import Columns
 from training.config import Config
+from training.device import use_cpu
 from training.feed import FEED_COLUMNS
 from training.heads import helpers_path
 from training.helpers import Helpers
@@ -65,7 +65,7 @@ def map_domains(
         batches = list(batches)
         if not batches:
             return
-        torch.set_num_threads(1)
+        use_cpu(threads=1)
         adapter = open_adapter(key)
         table = pa.Table.from_batches(batches)
         for bucket in sorted(pc.unique(table["bucket"]).to_pylist()):

@@ -13,7 +13,7 @@ from pipelines.buckets import assign_buckets, ctr_ratio, plan_buckets, samples_b
 from pipelines.cleaning import deduplicate, parse, rejects
 from pipelines.ids import dense_ids
 from pipelines.samples import make_samples
-from pipelines.session import run_job
+from pipelines.session import persisting, run_job
 from pipelines.sources import read_log
 from training.config import Config
 from training.errors import UserError
@@ -22,34 +22,37 @@ from training.errors import UserError
 def build_domains(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
-    raw, positive_at = read_log(spark, config.data)
-    labelled = "label" in raw.columns
-    if config.data.domains is not None:
-        raw = raw.where(F.col("domain").isNull() | F.col("domain").isin(config.data.domains))
-    parsed = parse(raw, positive_at)
-    kept = deduplicate(parsed).persist()
+    with persisting() as persist:
+        raw, positive_at = read_log(spark, config.data)
+        labelled = "label" in raw.columns
+        if config.data.domains is not None:
+            raw = raw.where(F.col("domain").isNull() | F.col("domain").isin(config.data.domains))
+        parsed = parse(raw, positive_at)
+        kept = persist(deduplicate(parsed))
 
-    tables.overwrite(rejects(parsed), "rejects", config.table("rejects"))
-    counts = _count_rows(raw, kept, tables.read(spark, config.table("rejects")), config)
-    _check_labels(kept)
+        tables.overwrite(rejects(parsed), "rejects", config.table("rejects"))
+        counts = _count_rows(raw, kept, tables.read(spark, config.table("rejects")), config)
+        _check_labels(kept)
 
-    for name in ("user", "item"):
-        tables.overwrite(dense_ids(kept, name), f"{name}s", config.table(f"{name}s"))
-    users, items = (tables.read(spark, config.table(name)) for name in ("users", "items"))
-    domain_ids = dense_ids(kept, "domain").persist()
-    log = with_ids(kept, domain_ids, users, items).persist()
+        for name in ("user", "item"):
+            tables.overwrite(dense_ids(kept, name), f"{name}s", config.table(f"{name}s"))
+        users, items = (tables.read(spark, config.table(name)) for name in ("users", "items"))
+        domain_ids = persist(dense_ids(kept, "domain"))
+        log = persist(with_ids(kept, domain_ids, users, items))
 
-    keyed = domain_ids.select(F.col("id").cast("int").alias("domain_id"), F.col("key").alias("domain_key"))
-    ratio = F.lit(None).cast("double") if labelled else ctr_ratio(config.data, config.seed)
-    sized = samples_by_domain(log, keyed.withColumn("ctr_ratio", ratio), labelled).persist()
-    plan = plan_buckets(sized, config.data).persist()
-    samples = make_samples(assign_buckets(log, plan, labelled), config.data, config.seed, labelled)
-    tables.overwrite(samples, "samples", config.table("samples"))
-    tables.overwrite(_describe_domains(plan, config), "domains", config.table("domains"))
-    tables.create_table(spark, "domain_parameters", config.table("domain_parameters"))
+        keyed = domain_ids.select(
+            F.col("id").cast("int").alias("domain_id"), F.col("key").alias("domain_key")
+        )
+        ratio = F.lit(None).cast("double") if labelled else ctr_ratio(config.data, config.seed)
+        sized = persist(samples_by_domain(log, keyed.withColumn("ctr_ratio", ratio), labelled))
+        plan = persist(plan_buckets(sized, config.data))
+        samples = make_samples(assign_buckets(log, plan, labelled), config.data, config.seed, labelled)
+        tables.overwrite(samples, "samples", config.table("samples"))
+        tables.overwrite(_describe_domains(plan, config), "domains", config.table("domains"))
+        tables.create_table(spark, "domain_parameters", config.table("domain_parameters"))
 
-    samples_made = tables.read(spark, config.table("samples")).count()
-    _check_count("samples written", samples_made, "samples planned", plan.agg(F.sum("rows")).first()[0])
+        samples_made = tables.read(spark, config.table("samples")).count()
+        _check_count("samples written", samples_made, "samples planned", plan.agg(F.sum("rows")).first()[0])
     seconds = time.monotonic() - start
     return {
         **counts,

@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.adaptation import ModelKey, open_theta, to_columns
+from training.device import use_cpu
 from training.domain_parameters import from_row
 from training.predict import predict, predict_specific
 
@@ -27,7 +28,7 @@ def score(samples: DataFrame, specific: DataFrame, domains: DataFrame, names: di
     """
 
     def score_bucket(rows: pa.Table, parameters: pa.Table) -> pa.Table:
-        torch.set_num_threads(1)
+        use_cpu(threads=1)
         model, theta = open_theta(key)
         columns = to_columns(rows)
         shared = predict(model, columns, torch.device("cpu"))

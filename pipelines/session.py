@@ -1,10 +1,14 @@
 """What every Spark job shares: its arguments, its session, its summary line, its errors."""
 
+import io
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
+from pyspark.sql import DataFrame, SparkSession
 
 from training.config import Config, parse_arguments
 from training.errors import exit_with_user_errors
@@ -34,6 +38,37 @@ def spark_session(name: str) -> SparkSession:
     return session
 
 
+@contextmanager
+def persisting() -> Iterator[Callable[[DataFrame], DataFrame]]:
+    """Gives a function that persists a frame until the block ends.
+
+    Spark answers from a persisted frame whatever looks like it: left behind, it would hide from the next job of a
+    notebook that the files have changed.
+    """
+    with ExitStack() as frames:
+
+        def persist(frame: DataFrame) -> DataFrame:
+            frames.callback(frame.unpersist)
+            return frame.persist()
+
+        yield persist
+
+
+class SubmitStderr(io.TextIOBase):
+    """The stderr of spark-submit, which sends that of its Python driver to stdout, with the summary."""
+
+    def __init__(self) -> None:
+        SparkContext._ensure_initialized()
+        self._stream = SparkContext._jvm.java.lang.System.err
+
+    def write(self, text: str) -> int:
+        self._stream.print(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
 def run_job(name: str, job: Callable[[SparkSession, Config], dict]) -> None:
     """Runs `job` as a command: the last line on stdout is its summary as JSON, a UserError is exit code 2."""
 
@@ -46,4 +81,6 @@ def run_job(name: str, job: Callable[[SparkSession, Config], dict]) -> None:
             spark.stop()
         print(json.dumps(summary), flush=True)
 
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # started by spark-submit
+        sys.stderr = SubmitStderr()
     exit_with_user_errors(command)

@@ -76,7 +76,7 @@ class FrameworkConfig:
     dr_rounds: int = 3  # how often Algorithm 2 runs for each domain, at most; a stop may keep fewer
     dr_batch_size: int | None = None  # absent: training.batch_size
     helpers: int = 5  # k of Algorithm 2
-    helper_rows: int = 512  # rows of a helper domain in one step
+    helper_rows: int = 128  # rows of a helper domain in one step
     helper_domains: int = 4096  # helper domains are drawn from a sample of at most so many domains
     stop_group: int = 200  # domains of like size that share one choice of rounds
     interleave: bool = False  # Algorithm 3 to the letter: DN, then DR, in each epoch

@@ -5,13 +5,11 @@
 """
 
 import json
-import os
 import sys
 from dataclasses import asdict
 
-import torch
-
 from training.config import Config, parse_arguments
+from training.device import choose_device
 from training.errors import UserError, exit_with_user_errors
 from training.heads import adapt_heads
 from training.models import build_model
@@ -27,7 +25,7 @@ def train(config: Config) -> dict:
     """Runs the whole command on this rank and returns the summary. Raises UserError."""
     ranks = Ranks()
     snapshot = ranks.on_root("snapshot", lambda: take_snapshot(config))
-    device = choose_device(config.training.device, ranks)
+    device = choose_device(config.training.device, ranks.local_rank, ranks.local_size)
     _refuse_idle_ranks(snapshot, ranks)
     vectors = load_vectors(config)
     model = build_model(config.model, snapshot.sizes, config.seed, vectors).to(device)
@@ -51,18 +49,6 @@ def train(config: Config) -> dict:
         "model_path": str(folder),
         "rank": ranks.rank,
     }
-
-
-def choose_device(name: str, ranks: Ranks) -> torch.device:
-    """The device of this rank: `auto` takes a GPU where there is one. Shares the cores among local ranks."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("training.device is cuda, but torch finds no GPU: set training.device=cpu")
-    if name != "cpu" and torch.cuda.is_available():
-        device = torch.device("cuda", ranks.local_rank)
-        torch.cuda.set_device(device)
-        return device
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.local_size))
-    return torch.device("cpu")
 
 
 def _refuse_idle_ranks(snapshot: Snapshot, ranks: Ranks) -> None:

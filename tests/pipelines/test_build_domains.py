@@ -226,13 +226,23 @@ def test_one_seed_gives_the_same_tables_under_any_partitioning(
     assert contents(spark, config) == contents(spark, built[0])
 
 
-def test_another_seed_gives_other_negatives_and_the_same_ids(spark, built, log, make_config):
-    config = make_config("csv", log, *SETTINGS, "seed=1", "data.ctr_range=[0.3, 0.3]")
-    other = make_config("csv", log, *SETTINGS, "seed=2", "data.ctr_range=[0.3, 0.3]")
-    build_domains(spark, config), build_domains(spark, other)
-    first, second = contents(spark, config), contents(spark, other)
-    assert first["users"] == second["users"] == contents(spark, built[0])["users"]
-    assert first["samples"] != second["samples"]
+def test_another_seed_gives_other_negatives_and_splits_and_the_same_ids(spark, built, log, make_config):
+    config = make_config("csv", log, *SETTINGS, "seed=1")
+    build_domains(spark, config)
+    first, second = contents(spark, built[0]), contents(spark, config)
+    for name in ("users", "items", "rejects"):
+        assert first[name] == second[name]
+    pairs, other_pairs = (
+        {(row["domain_id"], row["user_id"], row["item_id"]): row for row in rows_of(spark, config, "samples")}
+        for config in (built[0], config)
+    )
+    both = pairs.keys() & other_pairs.keys()
+    positives = {pair for pair in both if pairs[pair]["label"] == 1}
+    assert len(positives) == len(set(good_rows()))
+    assert len(both - positives) < 0.8 * (len(pairs) - len(positives))
+    assert sum(pairs[pair]["split"] != other_pairs[pair]["split"] for pair in positives) > 0.2 * len(
+        positives
+    )
 
 
 def submit(*arguments):
@@ -269,30 +279,52 @@ def test_mistake_ends_the_job_with_one_line_and_exit_code_2(tmp_path):
     assert done.stdout == ""
 
 
-def test_rebuild_reads_the_input_anew_and_is_one_new_version(spark, make_config, tmp_path):
-    config = make_config("csv", tmp_path / "log.csv")
-    versions = []
-    for user in ("first", "later"):
-        (tmp_path / "log.csv").write_text(f"user,item,domain\n{user},i1,a\n")
-        versions.append(build_domains(spark, config)["table_version"])
-        assert [row["key"] for row in rows_of(spark, config, "users")] == [user]
-    assert versions[1] == versions[0] + 1
+@pytest.fixture(scope="module")
+def rebuilt(spark, make_config, tmp_path_factory):
+    """A labelled log, built, changed and built again: [(summary, tables)] of the two."""
+    path = tmp_path_factory.mktemp("labelled") / "log.csv"
+    columns = ("data.columns.label=stars", "data.positive_at=4")
+    config = make_config("csv", path, *columns)
+    results = []
+    for log in (
+        "first,i1,a,4\nfirst,i2,a,3.5\nu2,i1,b,5\n",
+        "later,i1,a,4\nu2,i1,b,5\nu3,i2,b,1\nu3,i2,c,1\n",
+    ):
+        path.write_text(f"user,item,domain,stars\n{log}")
+        summary = build_domains(spark, config)
+        results.append((summary, {name: rows_of(spark, config, name) for name in TABLES}))
+        config.data.domains = ["b", "c"]
+    return results
 
 
-def test_labels_of_the_log_are_kept_and_no_negatives_drawn(spark, make_config, tmp_path):
-    (tmp_path / "log.csv").write_text("user,item,domain,stars\nu1,i1,a,4\nu1,i2,a,3.5\nu2,i1,b,5\n")
-    config = make_config("csv", tmp_path / "log.csv", "data.columns.label=stars", "data.positive_at=4")
-    summary = build_domains(spark, config)
+def test_labels_of_the_log_are_kept_and_no_negatives_drawn(rebuilt):
+    summary, held = rebuilt[0]
     assert summary["samples"] == summary["rows_kept"] == 3
-    assert sorted(row["label"] for row in rows_of(spark, config, "samples")) == [0.0, 1.0, 1.0]
-    assert {row["ctr_ratio"] for row in rows_of(spark, config, "domains")} == {None}
+    assert sorted(row["label"] for row in held["samples"]) == [0.0, 1.0, 1.0]
+    assert {row["ctr_ratio"] for row in held["domains"]} == {None}
 
 
-def test_chosen_domains_alone_are_built_and_counted(spark, log, make_config):
-    config = make_config("csv", log, "data.domains=['007', 'tail 8']")
-    summary = build_domains(spark, config)
-    assert {row["domain_key"] for row in rows_of(spark, config, "domains")} == {"007", "tail 8"}
-    assert summary["rows_kept"] == len({row for row in good_rows() if row[2] in ("007", "tail 8")})
+def test_domain_of_one_row_has_it_in_train_and_is_listed_as_short(rebuilt):
+    _, held = rebuilt[0]
+    [row] = [row for row in held["domains"] if row["domain_key"] == "b"]
+    assert (row["rows_train"], row["rows_val"], row["rows_test"], row["short"]) == (1, 0, 0, True)
+
+
+def test_rebuild_reads_the_changed_input_and_is_one_new_version(rebuilt):
+    (first, _), (later, held) = rebuilt
+    assert later["table_version"] == first["table_version"] + 1
+    assert {row["key"] for row in held["users"]} == {"u2", "u3"}
+    assert later["samples"] == len(held["samples"]) == 3
+
+
+def test_chosen_domains_alone_are_built_and_counted(rebuilt):
+    summary, held = rebuilt[1]
+    assert {row["domain_key"] for row in held["domains"]} == {"b", "c"}
+    assert (summary["rows_in"], summary["rows_kept"], summary["domains"]) == (3, 3, 2)
+
+
+def test_job_leaves_no_persisted_frame_behind(spark, built):
+    assert spark._jsc.getPersistentRDDs().isEmpty()
 
 
 @pytest.mark.parametrize(
