@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from omegaconf import MISSING, OmegaConf
@@ -102,7 +102,8 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def table(self, name: str) -> str:
-        return str(Path(self.root, "tables", name).absolute())
+        root = self.root if "://" in self.root else str(Path(self.root).absolute())
+        return f"{root.rstrip('/')}/tables/{name}"
 
 
 def parse_arguments(arguments: Sequence[str]) -> Config:
@@ -123,10 +124,10 @@ def load_config(path: str, settings: Sequence[str] = ()) -> Config:
     """
     try:
         with open(path) as file:
-            values = yaml.safe_load(file) or {}
+            values = yaml.load(file, _Strings) or {}
     except OSError as error:
         raise UserError(f"config {path} cannot be read ({error.strerror}): give --config an existing file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"config {path} must hold keys and values, as those in conf/ do")
@@ -152,12 +153,24 @@ def load_config(path: str, settings: Sequence[str] = ()) -> Config:
     return config
 
 
+class _Strings(yaml.SafeLoader):
+    """Leaves scalars but null as they are written; OmegaConf gives them the type of their field.
+
+    YAML itself would read the domain keys 007 and on as 7 and true.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def _parse_setting(setting: str) -> tuple[str, Any]:
     key, separator, value = setting.partition("=")
     if not separator:
         raise UserError(f'argument "{setting}" is not of the form key=value')
     try:
-        return key, yaml.safe_load(value)
+        return key, yaml.load(value, _Strings)
     except yaml.YAMLError:
         return key, value
 
@@ -225,6 +238,12 @@ def _check(config: Config) -> None:
         "framework.stop_group": framework.stop_group,
     }.items():
         require(value >= 1, key, "at least 1")
+    require(data.head_rows is None or data.head_rows >= 0, "data.head_rows", "at least 0")
+    require(-(2**63) <= config.seed < 2**63, "seed", "an integer of 64 bits")
+    require(min(config.model.hidden, default=1) >= 1, "model.hidden", "a list of sizes, each at least 1")
+    batch_size, inner_lr = framework.dr_batch_size, framework.dr_inner_lr
+    require(batch_size is None or batch_size >= 1, "framework.dr_batch_size", "at least 1")
+    require(inner_lr is None or inner_lr > 0, "framework.dr_inner_lr", "above 0")
     require(framework.helper_domains >= 2, "framework.helper_domains", "at least 2")
     require(0 <= config.model.dropout < 1, "model.dropout", "at least 0 and below 1")
     for key in ("inner_lr", "outer_lr", "dr_lr"):
