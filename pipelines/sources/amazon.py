@@ -4,8 +4,6 @@ Every review is a positive, whatever its stars. As in the published code, a user
 samples when their stars differ, and one when they agree.
 """
 
-from pathlib import PurePosixPath
-
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -23,7 +21,7 @@ def read(spark: SparkSession, data: DataConfig) -> DataFrame:
     | user | item | domain     | time       | event |
     | A1   | B7   | Gift_Cards | 1441324800 | 5.0   |
     """
-    pattern = require_path(spark, str(PurePosixPath(data.path) / _FILES))
+    pattern = require_path(spark, f"{data.path.rstrip('/')}/{_FILES}")
     lines = spark.read.json(pattern, schema=_SCHEMA, columnNameOfCorruptRecord=MALFORMED)
     encoded = F.replace(F.input_file_name(), F.lit("+"), F.lit("%2B"))  # a plus is no blank in a file's name
     return lines.select(

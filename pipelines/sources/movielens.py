@@ -1,7 +1,5 @@
 """MovieLens: ratings.csv and movies.csv in one folder; the domain is a movie's whole genre string."""
 
-from pathlib import PurePosixPath
-
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -15,7 +13,7 @@ def read(spark: SparkSession, data: DataConfig) -> DataFrame:
     """| userId | movieId | rating | timestamp |      | user | item | domain | label | time |
     | 1      | 7       | 4.5    | 964982703 |  ->  | 1    | 7    | Drama  | 4.5   | 964982703 |
     """
-    ratings_path, movies_path = (str(PurePosixPath(data.path) / name) for name in ("ratings.csv", "movies.csv"))
+    ratings_path, movies_path = (f"{data.path.rstrip('/')}/{name}" for name in ("ratings.csv", "movies.csv"))
     ratings = read_csv_strings(spark, ratings_path)
     require_columns(ratings, ("userId", "movieId", "rating", "timestamp"), ratings_path)
     movies = read_csv_strings(spark, movies_path)

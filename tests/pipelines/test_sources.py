@@ -187,6 +187,12 @@ def test_missing_input_is_named(spark, tmp_path, source):
         read(spark, source, tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("source", ["movielens", "amazon", "csv"])
+def test_path_may_be_a_url_and_keeps_its_host(spark, source):
+    with pytest.raises(UserError, match=r"^input file:///nowhere"):
+        read(spark, source, "file:///nowhere/")
+
+
 @pytest.mark.parametrize("source", ["csv", "parquet", "delta"])
 def test_missing_column_is_named_with_those_that_are_there(spark, tmp_path, source):
     path = tmp_path / "log"
@@ -226,7 +232,5 @@ def test_path_that_is_no_table_is_named(spark, tmp_path, source, kind):
 
 
 def test_unknown_source_is_refused_with_the_known_ones(spark):
-    with pytest.raises(
-        UserError, match='data.source "cvs" does not exist: choose one of movielens, amazon, csv'
-    ):
+    with pytest.raises(UserError, match=r'data\.source "cvs" does not exist: choose one of movielens'):
         read(spark, "cvs", "log.csv")
