@@ -20,7 +20,7 @@ from training.feed import FEED_COLUMNS
 from training.heads import helpers_path
 from training.helpers import Helpers
 from training.parameters import Parameters
-from training.store import load_theta
+from training.store import load_theta, read_manifest
 from training.versions import model_path, shared_version, specific_version
 
 ROWS_PER_MESSAGE = 32  # a row of domain_parameters has the size of a network
@@ -32,6 +32,13 @@ class ModelKey:
 
     config: Config
     table_version: int
+    best_epoch: int
+
+    @classmethod
+    def find(cls, config: Config, table_version: int) -> "ModelKey":
+        """The trained model of these settings. Raises UserError if there is none."""
+        manifest = read_manifest(model_path(config, shared_version(config, table_version)))
+        return cls(config, table_version, manifest["progress"]["best_epoch"])
 
     @property
     def shared(self) -> str:
@@ -39,7 +46,7 @@ class ModelKey:
 
     @property
     def specific(self) -> str:
-        return specific_version(self.config, self.table_version)
+        return specific_version(self.config, self.table_version, self.best_epoch)
 
 
 def map_domains(

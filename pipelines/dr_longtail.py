@@ -27,8 +27,7 @@ from training.hashing import hash_keys
 from training.heads import helpers_path
 from training.parameters import Parameters
 from training.snapshot import Domains, take_snapshot
-from training.store import require_theta
-from training.versions import model_path, shared_version, specific_version
+from training.versions import model_path
 
 WAVE = 8  # buckets a core
 PILOT = pa.schema([("domain_id", pa.int32()), ("val_auc", pa.list_(pa.float64()))])
@@ -40,8 +39,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
     if config.framework.specific != "dr":
         raise UserError(f"framework {config.framework.name} adds nothing by domain: set framework.name=mamdr")
     snapshot = take_snapshot(config)
-    key = ModelKey(config, snapshot.version)
-    require_theta(model_path(config, shared_version(config, snapshot.version)))
+    key = ModelKey.find(config, snapshot.version)
     if not helpers_path(config, key.specific).exists():
         name = config.framework.name
         raise UserError(f"model {key.specific} has no helpers: run training/train.py with framework.name={name}")

@@ -17,8 +17,6 @@ from pipelines.session import run_job
 from training.config import PRESETS, Config
 from training.errors import UserError
 from training.snapshot import take_snapshot
-from training.store import require_theta
-from training.versions import model_path
 
 SPLIT = "test"
 LARGEST = 10  # domains in the printed table
@@ -27,8 +25,7 @@ LARGEST = 10  # domains in the printed table
 def evaluate(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     snapshot = take_snapshot(config)
-    key = ModelKey(config, snapshot.version)
-    require_theta(model_path(config, key.shared))
+    key = ModelKey.find(config, snapshot.version)
     names = model_names(config)
     samples = spark.read.format("delta").option("versionAsOf", snapshot.version).load(config.table("samples"))
     test = samples.where(F.col("split") == SPLIT)

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import torch
 
 from training.errors import UserError
@@ -29,5 +30,7 @@ def use_cpu(threads: int) -> None:
 
     The Adam moments of a unit that no longer learns decay into that range, where the CPU is ten times slower.
     """
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # NumPy looks these limits up once, and warns where it finds no subnormal numbers
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)

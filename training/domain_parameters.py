@@ -5,12 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 import torch
-from deltalake import write_deltalake
+from deltalake import WriterProperties, write_deltalake
 
 from training.adapt import Adapted
 from training.parameters import Parameters
+from training.snapshot import open_table
 from training.specific import Specific
 
+# A row is as large as a network, and Spark reads up to 4,096 rows of a row group at once.
+SMALL_ROW_GROUPS = WriterProperties(max_row_group_size=64, compression="SNAPPY")
 SCHEMA = pa.schema(
     [
         pa.field("model_version", pa.string(), False),
@@ -86,7 +89,13 @@ def to_table(rows: list[dict]) -> pa.Table:
 def append(path: str, rows: list[dict]) -> None:
     """Adds rows to the table at `path`, in one commit, without Spark."""
     if rows:
-        write_deltalake(path, to_table(rows), mode="append")
+        write_deltalake(path, to_table(rows), mode="append", writer_properties=SMALL_ROW_GROUPS)
+
+
+def has_version(path: str, version: str) -> bool:
+    """Whether the table at `path` has rows of a model version."""
+    actions = pa.table(open_table(path).get_add_actions(flatten=True))
+    return actions.num_rows > 0 and version in actions["partition.model_version"].to_pylist()
 
 
 def _to_bytes(values: torch.Tensor) -> bytes:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from torch import nn
 from tqdm import tqdm
 
@@ -17,20 +16,19 @@ from training.feed import FEED_COLUMNS, plan_epoch, read_rows, share_out
 from training.helpers import Helpers, choose_helper_domains
 from training.parameters import Parameters
 from training.ranks import Ranks
-from training.snapshot import Snapshot, open_table
-from training.versions import model_path, specific_version
+from training.snapshot import Snapshot
+from training.versions import model_path
 
 
 def adapt_heads(
-    model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks
+    model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks, version: str
 ) -> None:
     """Writes the reservoir for dr_longtail, and theta^i of the head domains, unless they are there."""
-    version = specific_version(config, snapshot.version)
     helpers = gather_helpers(config, snapshot, ranks)
     if ranks.is_root:
         helpers.save(helpers_path(config, version))
     path = config.table("domain_parameters")
-    if ranks.on_root("heads done", lambda: _has_version(path, version)):
+    if ranks.on_root("heads done", lambda: domain_parameters.has_version(path, version)):
         return
     adapter = Adapter(model, theta, helpers, dr_settings(config))
     adapted = list(_adapt_own(adapter, config, snapshot, ranks))
@@ -94,8 +92,3 @@ def _rows_of(domain: int, snapshot: Snapshot, split: str, buckets: list[int]) ->
 
 def _select(columns: Columns, rows: np.ndarray) -> Columns:
     return {name: column[rows] for name, column in columns.items()}
-
-
-def _has_version(path: str, version: str) -> bool:
-    actions = pa.table(open_table(path).get_add_actions(flatten=True))
-    return actions.num_rows > 0 and version in actions["partition.model_version"].to_pylist()

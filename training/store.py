@@ -1,5 +1,6 @@
 """theta^S on disk, as the jobs read it: MODEL/theta, tensors by name (safetensors) and a manifest (JSON)."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -27,12 +28,7 @@ def save_theta(model_path: Path, theta: Parameters, snapshot: Snapshot, progress
 
 
 def load_theta(model_path: Path, config: ModelConfig) -> tuple[nn.Module, Parameters]:
-    """The module with its parameters memory-mapped from disk, so that processes of one machine share them.
-
-    Raises:
-        UserError: there is no such model.
-    """
-    require_theta(model_path)
+    """The module with its parameters memory-mapped from disk, so that processes of one machine share them."""
     tensors, manifest = checkpoint.load(model_path / FOLDER)
     with torch.device("meta"):
         vectors = {
@@ -43,8 +39,10 @@ def load_theta(model_path: Path, config: ModelConfig) -> tuple[nn.Module, Parame
     return model, Parameters.of(model)
 
 
-def require_theta(model_path: Path) -> None:
+def read_manifest(model_path: Path) -> dict:
+    """What theta^S was made from: table_version, sizes, frozen, progress. Raises UserError if there is none."""
     if not (model_path / FOLDER).exists():
         raise UserError(
             f"model {model_path} does not exist: run training/train.py with the same config and settings"
         )
+    return json.loads((model_path / FOLDER / checkpoint.STATE).read_text())

@@ -12,13 +12,14 @@ from training.config import Config, parse_arguments
 from training.device import choose_device
 from training.errors import UserError, exit_with_user_errors
 from training.heads import adapt_heads
+from training.interleave import InterleavedTrainer
 from training.models import build_model
 from training.ranks import Ranks
 from training.snapshot import Snapshot, take_snapshot
 from training.store import save_theta
 from training.trainer import Trainer
 from training.vectors import load_vectors
-from training.versions import model_path, shared_version
+from training.versions import model_path, shared_version, specific_version
 
 
 def train(config: Config) -> dict:
@@ -30,13 +31,17 @@ def train(config: Config) -> dict:
     vectors = load_vectors(config)
     model = build_model(config.model, snapshot.sizes, config.seed, vectors).to(device)
     folder = model_path(config, shared_version(config, snapshot.version))
-    trainer = Trainer(model, config, snapshot, ranks, folder)
+    trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
+    trainer = trainer_class(model, config, snapshot, ranks, folder)
     trainer.fit()
     progress = trainer.progress
     if ranks.is_root:
         save_theta(folder, trainer.theta, snapshot, asdict(progress))
-    if config.framework.specific == "dr":
-        adapt_heads(model, trainer.theta, config, snapshot, ranks)
+    version = specific_version(config, snapshot.version, progress.best_epoch)
+    if isinstance(trainer, InterleavedTrainer):
+        trainer.write_domain_parameters(version)
+    elif config.framework.specific == "dr":
+        adapt_heads(model, trainer.theta, config, snapshot, ranks, version)
     return {
         "framework": config.framework.name,
         "model": config.model.name,

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from training import checkpoint
 from training.adam import Moments
-from training.batches import LABEL, Patch
+from training.batches import LABEL, Columns, Patch
 from training.config import Config
 from training.feed import plan_epoch, read_rows
 from training.frameworks import SHARED
@@ -53,7 +53,7 @@ class Trainer:
         self.model, self.config, self.snapshot, self.ranks = model, config, snapshot, ranks
         self.theta = Parameters.of(model)
         self.progress = Progress()
-        self._checkpoints = folder / "checkpoints"
+        self.checkpoints = folder / "checkpoints"
         self._best = self.theta.clone_trained()
         some = next(iter(self.theta.dense.values()))
         self._dtype, self._device = some.dtype, some.device
@@ -62,7 +62,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Trains until the last epoch or until patience ends, and restores the best epoch."""
-        self._resume()
+        self.resume()
         while not self.progress.finished(self.config):
             self._run_epoch()
         self._bar.close()
@@ -96,20 +96,23 @@ class Trainer:
         listed = sum(rows_by_bucket.values())
         if rows != listed:
             raise RuntimeError(f"epoch {epoch} read {rows} rows of {listed} listed")
-        auc = self.validate()
-        self._record(epoch, auc, rows, time.monotonic() - start)
+        self.adapt(epoch)
+        self._record(epoch, self.validate(), rows, time.monotonic() - start)
+
+    def adapt(self, epoch: int) -> None:
+        """What follows DN in an epoch; nothing, unless the framework interleaves."""
 
     def validate(self) -> DomainAuc:
         """The validation AUC of each domain, the same on every rank."""
         buckets = plan_epoch(self.snapshot.rows_by_bucket("val"), self.ranks.size, 1, self.config.seed, 0)
         columns = read_rows(self.snapshot.of("val", buckets[self.ranks.rank][0]))
-        logits = predict(self.model, columns, self._device)
-        parts = {"domain_id": columns["domain_id"].astype(np.int64), "logit": logits, LABEL: columns[LABEL]}
-        whole = {
-            name: self.ranks.gather(f"val.{name}", part.astype(np.float64) if name != "domain_id" else part)
-            for name, part in parts.items()
-        }
-        return domain_auc(whole["domain_id"], whole["logit"], whole[LABEL])
+        return self.auc_over_ranks(columns, predict(self.model, columns, self._device))
+
+    def auc_over_ranks(self, columns: Columns, logits: np.ndarray) -> DomainAuc:
+        """The AUC of each domain over the rows of all ranks."""
+        scored = np.stack([columns["domain_id"], logits, columns[LABEL]], axis=1).astype(np.float64)
+        domains, scores, labels = self.ranks.gather("scores", scored).T
+        return domain_auc(domains.astype(np.int64), scores, labels)
 
     def _record(self, epoch: int, auc: DomainAuc, rows: int, seconds: float) -> None:
         progress = self.progress
@@ -121,21 +124,31 @@ class Trainer:
         )
         if np.nan_to_num(auc.mean) > progress.best_auc:
             progress.best_epoch, progress.best_auc = epoch, float(np.nan_to_num(auc.mean))
-            self._best = self.theta.clone_trained()
+            self.keep_best()
+        self.save()
         if self.ranks.is_root:
             listed = f"{rows} rows read of {rows} listed"
             self._bar.write(
                 f"epoch {epoch}: val mean-domain AUC {auc.mean:.4f} ({auc.defined.sum()} domains), {listed}",
                 file=sys.stderr,
             )
-            checkpoint.save_epoch(self._checkpoints, epoch, self._tensors(), asdict(progress))
+
+    def keep_best(self) -> None:
+        """Remembers the present parameters as the best."""
+        self._best = self.theta.clone_trained()
+
+    def save(self) -> None:
+        """Makes this epoch's checkpoint."""
+        if self.ranks.is_root:
+            checkpoint.save_epoch(self.checkpoints, self.progress.epoch, self._tensors(), asdict(self.progress))
 
     def _tensors(self) -> dict[str, Tensor]:
         groups = {"theta": self.theta.trained(), "best": self._best, "moments": self._inner.moments.state()}
         return {f"{group}/{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
 
-    def _resume(self) -> None:
-        found = checkpoint.load_last(self._checkpoints)
+    def resume(self) -> None:
+        """Takes up the newest checkpoint, if there is one."""
+        found = checkpoint.load_last(self.checkpoints)
         if found is None:
             return
         tensors, state = found

@@ -24,9 +24,10 @@ def shared_version(config: Config, table_version: int) -> str:
     )
 
 
-def specific_version(config: Config, table_version: int) -> str:
-    """The name of theta^S with one set of theta^i; the `model_version` of domain_parameters."""
-    return f"{shared_version(config, table_version)}.dr-{_digest(dr=_dr_settings(config))}"
+def specific_version(config: Config, table_version: int, best_epoch: int) -> str:
+    """The name of theta^S of one epoch with one set of theta^i; the `model_version` of domain_parameters."""
+    shared = shared_version(config, table_version)
+    return f"{shared}.epoch-{best_epoch}.dr-{_digest(dr=_dr_settings(config))}"
 
 
 def model_path(config: Config, version: str) -> Path:

@@ -1,0 +1,145 @@
+"""Algorithm 3 of MAMDR to the letter: in each epoch DN, then DR for every domain, all of it on the workers."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training import checkpoint, domain_parameters
+from training.adapt import Adapted, Adapter, dr_settings
+from training.batches import Columns
+from training.config import Config
+from training.feed import FEED_COLUMNS, read_rows, share_out
+from training.heads import gather_helpers
+from training.metrics import DomainAuc
+from training.predict import predict, predict_specific
+from training.ranks import Ranks
+from training.snapshot import Snapshot
+from training.specific import Specific
+from training.trainer import Trainer
+
+
+class InterleavedTrainer(Trainer):
+    """Trains theta^S and theta^i of all domains; the early stop looks at theta^S + theta^i.
+
+    Attributes:
+        specific: theta^i of this rank's domains. Each domain is on one rank, the same in every epoch.
+    """
+
+    def __init__(self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path) -> None:
+        super().__init__(model, config, snapshot, ranks, folder)
+        self._adapter = Adapter(model, self.theta, gather_helpers(config, snapshot, ranks), dr_settings(config))
+        self.specific: dict[int, Specific] = {}
+        self._best_specific: dict[int, Specific] = {}
+        self._units = _own_units(snapshot, ranks, config.seed)
+
+    def adapt(self, epoch: int) -> None:
+        """Lines 3 to 5 of Algorithm 3: one round of DR for each domain, from its theta^i of the epoch before."""
+        bar = tqdm(self._units, desc=f"epoch {epoch}: DR", file=sys.stderr, disable=not self.ranks.is_root, leave=False)
+        for unit in bar:
+            for adapted in self._adapt_unit(unit, rounds=1, start=self.specific, turn=epoch):
+                self.specific[adapted.domain_id] = adapted.specific[1]
+
+    def validate(self) -> DomainAuc:
+        columns = self._read("val", sum(self._units, []))
+        shared = predict(self.model, columns, self._device)
+        logits = predict_specific(self.model, self.theta, columns, self.specific, shared)
+        return self.auc_over_ranks(columns, logits)
+
+    def keep_best(self) -> None:
+        super().keep_best()
+        self._best_specific = dict(self.specific)
+
+    def save(self) -> None:
+        """Every rank saves its theta^i before rank 0 saves theta^S, without which they are not looked at."""
+        epoch = self.progress.epoch
+        own = _to_tensors(self.specific, "last") | _to_tensors(self._best_specific, "best")
+        checkpoint.save_epoch(self._specific_checkpoints(self.ranks.rank), epoch, own, {})
+        self.ranks.max("saved", epoch)
+        super().save()
+
+    def resume(self) -> None:
+        super().resume()
+        if not self.progress.epoch:
+            return
+        own = set(self._own_domains())
+        for folder in sorted(self.checkpoints.parent.glob("specific-*")):
+            tensors, _ = checkpoint.load(folder / f"epoch-{self.progress.epoch:05d}")
+            self.specific |= _from_tensors(tensors, "last", own, self._device)
+            self._best_specific |= _from_tensors(tensors, "best", own, self._device)
+
+    def write_domain_parameters(self, version: str) -> None:
+        """Adds the best epoch's theta^i of every domain to the table domain_parameters, from each rank in a commit."""
+        path = self.config.table("domain_parameters")
+        if self.ranks.on_root("written", lambda: domain_parameters.has_version(path, version)):
+            return
+        domain_parameters.append(path, list(self._rows(version)))
+
+    def _rows(self, version: str) -> Iterator[dict]:
+        best = self.progress.best_epoch
+        for unit in self._units:
+            shared = {one.domain_id: one.val_auc[0] for one in self._adapt_unit(unit, rounds=0, start={})}
+            for one in self._adapt_unit(unit, rounds=0, start=self._best_specific):
+                auc = np.full(best + 1, np.nan)
+                auc[0], auc[best] = shared[one.domain_id], one.val_auc[0]
+                found = {best: self._best_specific[one.domain_id]}
+                adapted = Adapted(one.domain_id, one.rows_train, one.rows_val, found, auc)
+                yield domain_parameters.to_row(adapted, best, version, unit[0], self.theta)
+
+    def _adapt_unit(
+        self, unit: list[int], rounds: int, start: dict[int, Specific], turn: int = 1
+    ) -> Iterator[Adapted]:
+        train, val = self._read("train", unit), self._read("val", unit)
+        domains = np.unique(train["domain_id"]).tolist()
+        return self._adapter.adapt(train, val, domains, rounds, keep=None, start=start, first_turn=turn - 1)
+
+    def _read(self, split: str, buckets: list[int]) -> Columns:
+        return read_rows(self.snapshot.of(split, buckets), FEED_COLUMNS)
+
+    def _own_domains(self) -> list[int]:
+        domains = self.snapshot.domains
+        first = [unit[0] for unit in self._units]
+        return domains.domain_id[np.isin(domains.first_bucket, first)].tolist()
+
+    def _specific_checkpoints(self, rank: int) -> Path:
+        return self.checkpoints.parent / f"specific-{rank}"
+
+
+def _own_units(snapshot: Snapshot, ranks: Ranks, seed: int) -> list[list[int]]:
+    """The units of this rank, each a list of buckets that hold whole domains: one bucket, or all of a head domain's."""
+    domains = snapshot.domains
+    rows: dict[int, int] = {}
+    buckets: dict[int, int] = {}
+    for first, count, size in zip(domains.first_bucket, domains.buckets, domains.rows_train, strict=True):
+        rows[int(first)] = rows.get(int(first), 0) + int(size)
+        buckets[int(first)] = int(count)
+    own = share_out(rows, ranks.size, np.random.default_rng(seed))[ranks.rank]
+    return [list(range(first, first + buckets[first])) for first in own]
+
+
+def _to_tensors(specific: dict[int, Specific], kind: str) -> dict[str, Tensor]:
+    tensors = {}
+    for domain, value in specific.items():
+        tensors[f"{kind}/{domain}/dense"] = value.dense
+        tensors |= {f"{kind}/{domain}/ids/{name}": ids for name, ids in value.ids.items()}
+        tensors |= {f"{kind}/{domain}/rows/{name}": rows for name, rows in value.rows.items()}
+    return {name: value.clone() for name, value in tensors.items()}  # the last may be the best, too
+
+
+def _from_tensors(
+    tensors: dict[str, Tensor], kind: str, domains: set[int], device: torch.device
+) -> dict[int, Specific]:
+    found: dict[int, Specific] = {}
+    for name, value in tensors.items():
+        of_kind, domain, part, *key = name.split("/")
+        if of_kind == kind and int(domain) in domains:
+            specific = found.setdefault(int(domain), Specific(torch.empty(0), {}, {}))
+            if part == "dense":
+                specific.dense = value.to(device)
+            else:
+                getattr(specific, part)[key[0]] = value.to(device)
+    return found
