@@ -45,12 +45,7 @@ class Group:
     def zeros(cls, theta: Parameters, ids: list[dict[str, Tensor]]) -> "Group":
         """theta^i = 0 for domains whose training rows hold `ids`, by feature."""
         size = len(ids)
-        padded = {
-            feature: nn.utils.rnn.pad_sequence(
-                [own[feature] for own in ids], batch_first=True, padding_value=NO_ID
-            ).contiguous()
-            for feature in theta.features
-        }
+        padded = {feature: _pad([own[feature] for own in ids]) for feature in theta.features}
         return cls(
             {name: value.new_zeros(size, *value.shape) for name, value in theta.dense.items()},
             padded,
@@ -121,6 +116,14 @@ def group_logits(model: nn.Module, theta: Parameters, group: Group, features: di
         return functional_call(model, {**dense, **looked_up}, (own,))
 
     return vmap(one, randomness="different")(dense, looked_up, others)
+
+
+def _pad(lines: list[Tensor]) -> Tensor:
+    """The lines one below the other, filled up with NO_ID (which pad_sequence, by way of a float, would change)."""
+    padded = lines[0].new_full((len(lines), max(map(len, lines))), NO_ID)
+    for index, line in enumerate(lines):
+        padded[index, : len(line)] = line
+    return padded
 
 
 def _places(ids: Tensor, wanted: Tensor) -> Tensor:

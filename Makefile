@@ -1,0 +1,39 @@
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport VIRTUAL_ENV PYTHONPATH SPARK_HOME
+
+CONF := conf/ml_latest_small.yaml
+
+.PHONY: setup demo test lint format bench lock clean
+
+setup:  ## the environment: .venv with everything in it
+	@setup/install.sh
+
+demo: setup  ## build, train, adapt, evaluate on the data in this repository
+	@mkdir -p runs
+	spark-submit pipelines/build_domains.py --config $(CONF)
+	horovodrun -np 2 python training/train.py --config $(CONF)
+	spark-submit pipelines/dr_longtail.py --config $(CONF)
+	spark-submit pipelines/evaluate.py --config $(CONF) > runs/demo.json
+
+test: setup  ## all tests, through the real engines
+	python -m pytest -q tests
+
+lint: setup
+	ruff check .
+	ruff format --check .
+
+format: setup
+	ruff check --fix .
+	ruff format .
+
+bench: setup  ## measures; prints a table and a JSON line each
+	python benchmarks/quality.py
+
+lock:  ## resolves the requirements anew (needs `make setup` once, for uv)
+	uv pip compile -q --no-header --no-annotate --python-version 3.11 --generate-hashes \
+		--override setup/overrides.txt -o requirements.txt requirements.in
+	uv pip compile -q --no-header --no-annotate --python-version 3.11 --generate-hashes -o setup/uv.txt setup/uv.in
+
+clean:  ## removes what runs have made, not the environment
+	rm -rf runs spark-warehouse .pytest_cache .ruff_cache

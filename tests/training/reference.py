@@ -1,0 +1,88 @@
+"""Plain statements of the algorithms, a few lines each, that the real ones are held against."""
+
+import copy
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from training.config import ModelConfig
+from training.models import build_model
+
+SIZES = {"user_id": 7, "item_id": 6, "domain_id": 4}
+
+
+def small_model(name="mlp", seed=0, vectors=None, dropout=0.0):
+    config = ModelConfig(name=name, embedding_dim=3, hidden=[5, 4], dropout=dropout)
+    return build_model(config, SIZES, seed, vectors).double()
+
+
+def random_rows(rows, seed=0, domains=(0, 1, 2, 3)):
+    """Columns of the feed, sorted by domain."""
+    rng = np.random.default_rng(seed)
+    return {
+        "domain_id": np.sort(rng.choice(domains, rows)).astype(np.int32),
+        "user_id": rng.integers(SIZES["user_id"], size=rows),
+        "item_id": rng.integers(SIZES["item_id"], size=rows),
+        "label": rng.integers(2, size=rows).astype(np.float32),
+    }
+
+
+def loss_of(model, columns, rows):
+    features = {name: torch.tensor(columns[name][rows]).long() for name in SIZES}
+    return binary_cross_entropy_with_logits(model(features), torch.tensor(columns["label"][rows]).double())
+
+
+class PlainAdam:
+    """Adam on all parameters of a module; in an embedding table it passes over rows that are not in the batch."""
+
+    def __init__(self, model, lr):
+        self.model, self.lr, self.step_count = model, lr, 0
+        self.moments = {name: (0 * p.detach(), 0 * p.detach()) for name, p in model.named_parameters()}
+
+    def step(self, loss, columns=None, rows=None):
+        self.model.zero_grad()
+        loss.backward()
+        self.apply(
+            {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}, columns, rows
+        )
+
+    def apply(self, gradients, columns=None, rows=None):
+        self.step_count += 1
+        for name, parameter in self.model.named_parameters():
+            if name not in gradients:
+                continue
+            touched = torch.ones(len(parameter), dtype=torch.bool)
+            if columns is not None and name in self.model.tables:
+                touched[:] = False
+                touched[torch.tensor(columns[self.model.tables[name]][rows]).long()] = True
+            m, v = self.moments[name]
+            g = gradients[name]
+            m[touched] = (0.9 * m + 0.1 * g)[touched]
+            v[touched] = (0.999 * v + 0.001 * g * g)[touched]
+            mean = m / (1 - 0.9**self.step_count)
+            scale = (v / (1 - 0.999**self.step_count)).sqrt() + 1e-8
+            with torch.no_grad():
+                parameter[touched] -= (self.lr * mean / scale)[touched]
+
+
+def walk(model, columns, units, lr):
+    """Lines 2 to 6 of Algorithm 1: a copy of the model after a walk over units of batches."""
+    walker = copy.deepcopy(model)
+    adam = PlainAdam(walker, lr)
+    for unit in units:
+        for rows in unit:
+            adam.step(loss_of(walker, columns, rows), columns, rows)
+    return walker
+
+
+def named(model):
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def assert_close(actual, expected):
+    assert set(actual) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            actual[name], value, rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )

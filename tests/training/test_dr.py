@@ -1,0 +1,171 @@
+"""DR in groups under vmap against Algorithm 2, one domain at a time, in float64 to 1e-6."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.reference import PlainAdam, assert_close, loss_of, named, random_rows, small_model
+from training.adapt import Adapter, choose_rounds, size_groups
+from training.frameworks.dr import DRSettings
+from training.helpers import Helpers, choose_helper_domains
+from training.parameters import Parameters
+from training.predict import predict, predict_specific
+
+SETTINGS = DRSettings(inner_lr=0.01, outer_lr=0.4, helpers=2, batch_size=6, seed=5)
+TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
+ROUNDS = 2
+
+
+@pytest.fixture(params=["mlp", "deepfm"])
+def model(request):
+    return small_model(request.param)
+
+
+def make_adapter(model, settings=SETTINGS, train=TRAIN):
+    return Adapter(model, Parameters.of(model), Helpers.of(train, 5, 0), settings)
+
+
+def algorithm_2(model, domain, helpers):
+    """theta^S + theta^i of one domain after the rounds, as a whole model, and the mask of rows it may change."""
+    own = np.flatnonzero(TRAIN["domain_id"] == domain)
+    shared, current = named(model), copy.deepcopy(model)
+    may_change = {}
+    for name, value in shared.items():
+        mask = torch.ones_like(value, dtype=torch.bool)
+        if name in model.tables:
+            mask[:] = False
+            mask[torch.tensor(TRAIN[model.tables[name]][own]).long()] = True
+        may_change[name] = mask
+    for turn in range(1, ROUNDS + 1):
+        rng = np.random.default_rng([SETTINGS.seed, domain, turn])
+        drawn = helpers.draw(domain, SETTINGS.helpers, rng)  # line 1
+        adam = PlainAdam(current, SETTINGS.inner_lr)
+        for place in drawn:  # line 2
+            walker = copy.deepcopy(current)  # line 3
+            adam.model = walker
+            step(adam, walker, helpers.columns, helpers.rows_of(place), may_change)  # line 4
+            order = rng.permutation(own)
+            for begin in range(0, len(order), SETTINGS.batch_size):
+                step(adam, walker, TRAIN, order[begin : begin + SETTINGS.batch_size], may_change)  # line 5
+            for parameter, walked in zip(current.parameters(), walker.parameters(), strict=True):
+                parameter.data += SETTINGS.outer_lr * (walked - parameter).detach()  # line 6
+    return current
+
+
+def step(adam, walker, columns, rows, may_change):
+    walker.zero_grad()
+    loss_of(walker, columns, rows).backward()
+    adam.apply({name: p.grad * may_change[name] for name, p in walker.named_parameters()})
+
+
+def test_dr_in_groups_is_algorithm_2_one_domain_at_a_time(model):
+    adapter = make_adapter(model)
+    shared = named(copy.deepcopy(model))
+    adapted = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, range(4), ROUNDS, keep=None)}
+    assert sorted(adapted) == [0, 1, 2, 3]
+    assert_close(named(model), shared)
+
+    logits = predict(model, VAL, torch.device("cpu"))
+    specific = {domain: one.specific[ROUNDS] for domain, one in adapted.items()}
+    actual = predict_specific(model, adapter.theta, VAL, specific, logits)
+    for domain in range(4):
+        expected = algorithm_2(model, domain, adapter._reservoir[0])
+        rows = VAL["domain_id"] == domain
+        np.testing.assert_allclose(
+            actual[rows], predict(expected, VAL, torch.device("cpu"))[rows], rtol=0, atol=1e-6
+        )
+        offsets = torch.cat([(named(expected)[n] - shared[n]).flatten() for n in adapter.theta.dense])
+        torch.testing.assert_close(specific[domain].dense, offsets, rtol=0, atol=1e-6)
+        for name, feature in model.tables.items():
+            changed = (
+                named(expected)[name][specific[domain].ids[feature]]
+                - shared[name][specific[domain].ids[feature]]
+            )
+            torch.testing.assert_close(specific[domain].rows[name], changed, rtol=0, atol=1e-6)
+
+
+def test_a_domain_comes_out_alike_alone_and_in_a_group(model):
+    adapter = make_adapter(model)
+    together = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, range(4), ROUNDS, keep=None)}
+    for domain in range(4):
+        [alone] = adapter.adapt(TRAIN, VAL, [domain], ROUNDS, keep=None)
+        torch.testing.assert_close(
+            alone.specific[ROUNDS].dense, together[domain].specific[ROUNDS].dense, rtol=0, atol=1e-9
+        )
+        np.testing.assert_allclose(alone.val_auc, together[domain].val_auc)
+
+
+def test_only_rows_of_the_domains_own_training_data_get_an_offset(model):
+    [one] = make_adapter(model).adapt(TRAIN, VAL, [2], 1, keep=None)
+    own = TRAIN["domain_id"] == 2
+    for feature, ids in one.specific[1].ids.items():
+        assert ids.tolist() == np.unique(TRAIN[feature][own]).tolist()
+
+
+def test_rounds_can_be_taken_one_after_the_other(model):
+    adapter = make_adapter(model)
+    [at_once] = adapter.adapt(TRAIN, VAL, [1], 2, keep=None)
+    [first] = adapter.adapt(TRAIN, VAL, [1], 1, keep=None)
+    [second] = adapter.adapt(TRAIN, VAL, [1], 1, keep=None, start={1: first.specific[1]}, first_turn=1)
+    torch.testing.assert_close(at_once.specific[2].dense, second.specific[1].dense, rtol=0, atol=1e-12)
+
+
+def test_a_domain_without_validation_rows_has_no_auc_and_one_without_training_rows_is_left_out(model):
+    train = {name: column[TRAIN["domain_id"] != 3] for name, column in TRAIN.items()}
+    val = {name: column[VAL["domain_id"] != 1] for name, column in VAL.items()}
+    adapted = {one.domain_id: one for one in make_adapter(model, train=train).adapt(train, val, range(4), 1)}
+    assert sorted(adapted) == [0, 1, 2]
+    assert np.isnan(adapted[1].val_auc).all()
+    assert adapted[1].rows_val == 0
+
+
+def test_helpers_are_other_domains_drawn_without_replacement():
+    helpers = Helpers.of(TRAIN, 5, 0)
+    for seed in range(20):
+        drawn = helpers.domain_ids[helpers.draw(2, 3, np.random.default_rng(seed))]
+        assert sorted(drawn) == [0, 1, 3]
+    assert len(helpers.draw(2, 9, np.random.default_rng(0))) == 3
+
+
+def test_the_reservoir_is_the_same_from_any_order_of_rows_and_from_parts():
+    shuffled = np.random.default_rng(0).permutation(60)
+    whole = Helpers.of(TRAIN, 5, 0)
+    again = Helpers.of({name: column[shuffled] for name, column in TRAIN.items()}, 5, 0)
+    parts = [
+        Helpers.of({n: c[half] for n, c in TRAIN.items()}, 5, 0) for half in (slice(0, 25), slice(25, 60))
+    ]
+    joined = Helpers.of({n: np.concatenate([part.columns[n] for part in parts]) for n in TRAIN}, 5, 0)
+    for other in (again, joined):
+        for name, column in whole.columns.items():
+            assert np.array_equal(column, other.columns[name])
+    assert np.diff(whole.starts).max() <= 5
+
+
+def test_helper_domains_are_chosen_by_seed_up_to_a_bound():
+    ids = np.arange(50)
+    assert choose_helper_domains(ids, 99, 0).tolist() == ids.tolist()
+    chosen = [choose_helper_domains(ids, 10, seed).tolist() for seed in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert len(set(chosen[0])) == 10
+
+
+def test_groups_hold_domains_of_like_size():
+    rows = np.array([5, 900, 7, 850, 6, 910])
+    assert size_groups(rows, 3).tolist() == [0, 1, 0, 1, 0, 1]
+    assert set(size_groups(rows, 200)) == {0}
+
+
+def test_a_group_keeps_the_rounds_that_help_and_none_that_cost_or_are_noise():
+    auc = np.array([0.5, 0.5, 0.5, 0.5])
+    helps = np.stack([auc, auc + [0.02, 0.01, 0.03, 0.02], auc + [0.04, 0.03, 0.05, 0.04]], axis=1)
+    costs = np.stack([auc, auc - 0.01, auc - 0.02], axis=1)
+    noise = np.stack([auc, auc + [0.2, -0.19, 0.1, -0.1], auc - 0.1], axis=1)
+    groups = np.repeat([0, 1, 2], 4)
+    assert choose_rounds(groups, np.concatenate([helps, costs, noise])) == {0: 2, 1: 0, 2: 0}
+
+
+def test_domains_without_an_auc_do_not_count_and_a_group_of_none_keeps_no_rounds():
+    auc = np.array([[0.5, 0.6], [0.5, 0.62], [np.nan, np.nan], [np.nan, np.nan]])
+    assert choose_rounds(np.array([0, 0, 0, 1]), auc) == {0: 1, 1: 0}

@@ -1,0 +1,120 @@
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from petastorm.workers_pool import ventilator
+from petastorm.workers_pool.thread_pool import ThreadPool
+
+from training import feed
+from training.feed import plan_epoch, read_rows, share_out
+from training.snapshot import DataFile
+
+GROUPS, ROWS = 12, 5
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A file of 12 row groups of 5 rows, sorted."""
+    rows = GROUPS * ROWS
+    table = pa.table(
+        {
+            "domain_id": pa.array(np.repeat([1, 2], rows // 2), pa.int32()),
+            "user_id": np.arange(rows),
+            "item_id": np.arange(rows),
+            "label": pa.array(np.zeros(rows), pa.float32()),
+        }
+    )
+    path = tmp_path / "a b=c.parquet"
+    pq.write_table(table, path, row_group_size=ROWS)
+    return DataFile(str(path), "train", 0, rows)
+
+
+@pytest.fixture
+def slow_ventilator(monkeypatch):
+    """Hands out row groups later than they are read, which a busy machine does by chance."""
+    original = ventilator.ConcurrentVentilator._ventilate
+
+    def late(self):
+        handed_out = self._ventilate_fn
+
+        def hand_out(**item):
+            time.sleep(0.003)
+            handed_out(**item)
+
+        self._ventilate_fn = hand_out
+        original(self)
+
+    monkeypatch.setattr(ventilator.ConcurrentVentilator, "_ventilate", late)
+
+
+@pytest.fixture
+def late_completion(monkeypatch):
+    """Lets the ventilator hand out the rest between the two looks of ThreadPool.get_results."""
+    original = ventilator.ConcurrentVentilator.completed
+
+    def completed(self):
+        if self._current_item_to_ventilate < len(self._items_to_ventilate):
+            time.sleep(0.05)
+        return original(self)
+
+    monkeypatch.setattr(ventilator.ConcurrentVentilator, "completed", completed)
+
+
+def test_every_row_is_read_once_in_order(file):
+    rows = read_rows([file])
+    assert rows["user_id"].tolist() == list(range(GROUPS * ROWS))
+    assert set(rows) == {"domain_id", "user_id", "item_id", "label"}
+
+
+def test_petastorms_own_pool_loses_row_groups_here(file, slow_ventilator, late_completion, monkeypatch):
+    monkeypatch.setattr(feed, "CompleteThreadPool", ThreadPool)
+    with pytest.raises(RuntimeError, match=r"read \d+ rows of 60 listed"):
+        for _ in range(20):
+            read_rows([file])
+
+
+def test_our_pool_loses_none_under_the_same_timing(file, slow_ventilator, late_completion):
+    for _ in range(5):
+        assert len(read_rows([file])["label"]) == GROUPS * ROWS
+
+
+def test_rows_that_are_listed_but_not_there_are_noticed(file):
+    with pytest.raises(RuntimeError, match="read 60 rows of 61 listed"):
+        read_rows([DataFile(file.path, "train", 0, 61)])
+
+
+def test_a_reader_can_be_left_and_another_started(file):
+    assert [len(read_rows([file])["label"]) for _ in range(3)] == [60, 60, 60]
+
+
+def test_nothing_on_stdout(file, capsys):
+    read_rows([file])
+    assert capsys.readouterr().out == ""
+
+
+def test_no_files_are_no_rows():
+    assert [len(column) for column in read_rows([]).values()] == [0, 0, 0, 0]
+
+
+def test_shares_differ_by_a_tenth_at_most_even_beside_a_giant():
+    weights = {0: 300, **dict.fromkeys(range(1, 71), 10)}
+    for seed in range(5):
+        dealt = share_out(weights, 3, np.random.default_rng(seed))
+        assert sorted(sum(dealt, [])) == sorted(weights)
+        loads = [sum(weights[key] for key in share) for share in dealt]
+        assert max(loads) / (sum(loads) / 3) <= 1.1
+
+
+def test_epochs_mix_differently_and_a_seed_and_epoch_always_alike():
+    rows = dict.fromkeys(range(12), 10)
+    plans = [plan_epoch(rows, 2, 3, seed, epoch) for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))]
+    assert plans[0] == plans[1]
+    assert len({str(plan) for plan in plans}) == 3
+
+
+def test_every_rank_makes_the_same_number_of_rounds():
+    plan = plan_epoch({0: 5, 1: 5, 2: 5}, 2, 4, 0, 1)
+    assert [len(rounds) for rounds in plan] == [4, 4]
+    assert sorted(bucket for rounds in plan for buckets in rounds for bucket in buckets) == [0, 1, 2]

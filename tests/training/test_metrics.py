@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from training.metrics import domain_auc
+
+
+@pytest.mark.parametrize("values", [1000, 3], ids=["few ties", "many ties"])
+def test_auc_of_each_domain_is_that_of_scikit_learn(values):
+    rng = np.random.default_rng(0)
+    domains, labels = rng.integers(9, size=700), rng.integers(2, size=700)
+    scores = rng.integers(values, size=700) / values
+    found = domain_auc(domains, scores, labels)
+    expected = [roc_auc_score(labels[domains == d], scores[domains == d]) for d in range(9)]
+    np.testing.assert_allclose(found.auc, expected, rtol=0, atol=1e-12)
+    assert found.rows.tolist() == np.bincount(domains).tolist()
+
+
+def test_a_domain_with_one_class_is_undefined_and_left_out_of_the_mean():
+    found = domain_auc(np.array([5, 5, 8, 8]), np.array([0.1, 0.9, 0.3, 0.4]), np.array([0, 1, 1, 1]))
+    assert found.domain_id.tolist() == [5, 8]
+    assert found.defined.tolist() == [True, False]
+    assert found.mean == 1.0
+
+
+def test_no_domain_with_both_classes_has_no_mean():
+    assert np.isnan(domain_auc(np.array([1]), np.array([0.5]), np.array([1])).mean)

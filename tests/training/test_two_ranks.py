@@ -1,0 +1,86 @@
+"""The frameworks on two ranks under horovodrun against simulations in one process, in float64 to 1e-6."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.reference import PlainAdam, assert_close, loss_of, named, small_model, walk
+from tests.training.two_ranks import LR, SETTINGS, rows_of
+from training.batches import Patch, domain_walk, shuffled_batches
+from training.parameters import Parameters
+
+RANKS = (0, 1)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    root = Path(__file__).parents[2]
+    command = ["horovodrun", "-np", "2", sys.executable, "tests/training/two_ranks.py", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {path.stem: torch.load(path) for path in folder.glob("*.pt")}
+
+
+def walks(model, turn):
+    """The walk of each rank in a turn, and its patch."""
+    for rank in RANKS:
+        columns = rows_of(rank)
+        patch = Patch(columns, Parameters.of(model).features, torch.device("cpu"), torch.float64)
+        rng = np.random.default_rng([rank, turn])
+        yield columns, domain_walk(patch, SETTINGS.batch_size, SETTINGS.pack, rng)
+
+
+def test_dn_is_two_walks_and_a_mean_and_for_a_row_the_mean_over_the_ranks_that_have_it(results):
+    expected = small_model()
+    for turn in range(2):
+        walked = [(columns, walk(expected, columns, units, LR)) for columns, units in walks(expected, turn)]
+        start = copy.deepcopy(expected)
+        for name, parameter in expected.named_parameters():
+            moves = torch.stack([named(model)[name] - named(start)[name] for _, model in walked])
+            having = torch.ones(len(RANKS), len(parameter), dtype=torch.float64)
+            if name in expected.tables:
+                for rank, (columns, _) in enumerate(walked):
+                    having[rank] = torch.zeros(len(parameter))
+                    having[rank, torch.tensor(columns[expected.tables[name]]).long()] = 1
+            ranks_having = having.sum(0).clamp(min=1).view(-1, *[1] * (parameter.dim() - 1))
+            parameter.data += SETTINGS.outer_lr * moves.sum(0) / ranks_having
+    for rank in RANKS:
+        assert_close(results[f"dn-{rank}"], named(expected))
+
+
+@pytest.mark.parametrize("framework", ["joint", "alternate"])
+def test_synchronous_steps_take_the_mean_gradient_of_the_ranks_that_have_a_batch(results, framework):
+    expected = small_model()
+    adam = PlainAdam(expected, LR)
+    for turn in range(2):
+        batches = []
+        for rank, (columns, units) in enumerate(walks(expected, turn)):
+            if framework == "joint":
+                rng = np.random.default_rng([rank, turn])
+                units = [shuffled_batches(len(columns["label"]), SETTINGS.batch_size, rng)]
+            batches.append([(columns, rows) for unit in units for rows in unit])
+        assert len(batches[0]) != len(batches[1])
+        for step in range(max(map(len, batches))):
+            present = [own[step] for own in batches if step < len(own)]
+            loss = sum(loss_of(expected, columns, rows) for columns, rows in present) / len(present)
+            touched = {
+                name: np.concatenate([columns[name][rows] for columns, rows in present])
+                for name in present[0][0]
+            }
+            adam.step(loss, touched, slice(None))
+    for rank in RANKS:
+        assert_close(results[f"{framework}-{rank}"], named(expected))
+
+
+def test_rows_are_added_up_over_ranks(results):
+    for rank in RANKS:
+        ids, sums, counts = results[f"sum-{rank}"]
+        assert (ids.tolist(), sums["table"].tolist(), counts.tolist()) == ([1, 3], [[1.0], [7.0]], [1, 2])
