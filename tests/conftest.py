@@ -2,9 +2,19 @@
 
 import shlex
 
-import pytest
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pipelines.build_domains import build_domains
 from pipelines.session import spark_session
+from training.config import load_config
 
 SUBMIT = {
     "spark.sql.shuffle.partitions": "2",
@@ -31,3 +41,52 @@ def spark(tmp_path_factory):
         session = spark_session("tests")
     yield session
     session.stop()
+
+
+@dataclass(frozen=True)
+class Built:
+    """A small built data set, and the config that made it."""
+
+    config_path: str
+    root: Path
+
+    def config(self, *settings):
+        return load_config(self.config_path, settings)
+
+    def copy(self, folder):
+        """Another root with the same tables and no models."""
+        root = folder / "root"
+        shutil.copytree(self.root / "tables", root / "tables")
+        return f"root={root}"
+
+
+@pytest.fixture(scope="session")
+def built(spark, tmp_path_factory):
+    """12 domains of 300 to 6 rows with labels, two of them heads, one with positives only."""
+    folder = tmp_path_factory.mktemp("built")
+    rng = np.random.default_rng(0)
+    sizes = [300, 240, 60, 50, 40, 30, 30, 20, 15, 10, 8, 6]
+    domain = np.repeat(np.arange(len(sizes)), sizes)
+    user, item = rng.integers(40, size=len(domain)), rng.integers(25, size=len(domain))
+    label = ((user + item + domain + rng.integers(4, size=len(domain))) % 5 < 2).astype(int)
+    label[domain == 5] = 1
+    columns = {"user": user, "item": item, "domain": [f"domain {d}" for d in domain], "label": label}
+    pq.write_table(pa.table(columns), folder / "log.parquet")
+    config = {
+        "root": str(folder / "root"),
+        "data": {
+            "source": "parquet",
+            "path": str(folder / "log.parquet"),
+            "columns": {"label": "label"},
+            "bucket_rows": 120,
+            "head_rows": 100,
+        },
+        "model": {"embedding_dim": 4, "hidden": [8, 4], "dropout": 0.1},
+        "framework": {"inner_lr": 0.01, "dr_rounds": 2, "helpers": 2, "helper_rows": 16, "stop_group": 5},
+        "training": {"batch_size": 32, "epochs": 2},
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    result = Built(str(path), folder / "root")
+    build_domains(spark, result.config())
+    return result
