@@ -1,7 +1,7 @@
 """What all tests share: one Spark session, as spark-submit would prepare it."""
 
 import shlex
-
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
 from pipelines.session import spark_session
 from training.config import load_config
+from training.snapshot import take_snapshot
+from training.versions import model_path
 
 SUBMIT = {
     "spark.sql.shuffle.partitions": "2",
@@ -90,3 +93,16 @@ def built(spark, tmp_path_factory):
     result = Built(str(path), folder / "root")
     build_domains(spark, result.config())
     return result
+
+
+@pytest.fixture(scope="session")
+def keep_rounds():
+    """Writes down, as the first job would, that a trained model's tail domains keep 2, 1, 0, 2, ... rounds of DR."""
+
+    def keep(config):
+        snapshot = take_snapshot(config)
+        key = ModelKey.find(config, snapshot.version)
+        rounds = {int(domain): (2, 1, 0)[domain % 3] for domain in snapshot.domains.domain_id}
+        (model_path(config, key.specific) / "rounds.json").write_text(json.dumps(rounds))
+
+    return keep

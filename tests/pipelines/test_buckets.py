@@ -50,6 +50,12 @@ def test_domain_of_head_rows_is_tail_and_of_one_more_is_head(spark):
     assert_df_equality(plan, expected, ignore_row_order=True, ignore_nullable=True)
 
 
+def test_tail_domain_goes_where_its_middle_falls(spark):
+    domains = spark.createDataFrame([("a", 8), ("b", 8)], "domain_key STRING, rows BIGINT")
+    plan = plan_buckets(domains, data_config(bucket_rows=10, head_rows=8)).collect()
+    assert sorted(row["first_bucket"] for row in plan) == [0, 1]
+
+
 def test_heads_alone_start_at_bucket_0(spark):
     domains = spark.createDataFrame([("a", 25)], "domain_key STRING, rows BIGINT")
     [row] = plan_buckets(domains, data_config(bucket_rows=10)).collect()

@@ -18,7 +18,8 @@ def draw(rows, ratio, pools, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("positives", "ratio", "count"), [(1, 0.5, 2), (1, 0.32, 3), (3, 0.32, 9), (7, 0.21, 33), (5, 1.0, 5)]
+    ("positives", "ratio", "count"),
+    [(1, 0.5, 2), (1, 0.32, 3), (1, 0.21, 4), (5, 0.32, 15), (3, 0.32, 9), (7, 0.21, 33), (5, 1.0, 5)],
 )
 def test_user_gets_int_of_positives_by_ratio(positives, ratio, count):
     rows = [(0, 4, item) for item in range(positives)]
