@@ -1,0 +1,109 @@
+"""DR of the tail in Spark tasks: complete, restartable, and the same as DR by hand."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.adaptation import ModelKey, open_adapter
+from pipelines.dr_longtail import WAVE, _waves, dr_longtail
+from training.domain_parameters import from_row
+from training.errors import UserError
+from training.feed import read_rows
+from training.snapshot import take_snapshot
+from training.train import train
+from training.versions import model_path
+
+
+@pytest.fixture(scope="module")
+def adapted(spark, built, keep_rounds, tmp_path_factory):
+    """(config, summary) of the whole chain up to dr_longtail; tail domains keep 2, 1 or 0 rounds."""
+    config = built.config(built.copy(tmp_path_factory.mktemp("adapted")), "framework.name=joint_dr")
+    train(config)
+    keep_rounds(config)
+    return config, dr_longtail(spark, config)
+
+
+def read_parameters(spark, config):
+    return spark.read.format("delta").load(config.table("domain_parameters"))
+
+
+def test_every_domain_has_one_row_heads_from_the_workers_and_tails_from_the_job(spark, adapted):
+    config, summary = adapted
+    domains = spark.read.format("delta").load(config.table("domains"))
+    rows = read_parameters(spark, config)
+    assert sorted(row["domain_id"] for row in rows.collect()) == list(range(domains.count()))
+    assert summary["domains"] == domains.where("NOT head").count()
+    assert set(summary) == {"domains", "domains_skipped", "seconds", "domains_per_second", "table_version"}
+
+
+def test_theta_i_is_what_dr_by_hand_gives(spark, adapted):
+    config, _ = adapted
+    snapshot = take_snapshot(config)
+    adapter = open_adapter(ModelKey.find(config, snapshot.version))
+    rows = {row["domain_id"]: row.asDict(recursive=True) for row in read_parameters(spark, config).collect()}
+    kept = {domain: row["rounds"] for domain, row in rows.items()}
+    assert {kept[domain] for domain in snapshot.domains.domain_id[~snapshot.domains.head]} == {0, 1, 2}
+    for bucket in snapshot.rows_by_bucket("train"):
+        train_rows, val_rows = (read_rows(snapshot.of(split, [bucket])) for split in ("train", "val"))
+        head = snapshot.domains.head[train_rows["domain_id"][0]]
+        if head:
+            continue
+        domains = np.unique(train_rows["domain_id"]).tolist()
+        for one in adapter.adapt(train_rows, val_rows, domains, kept, keep=None):
+            row = rows[one.domain_id]
+            assert row["rows_train"] == one.rows_train
+            stored = from_row(row, adapter.theta)
+            if stored is None:
+                assert (row["rounds"], row["dense"], row["embeddings"]) == (0, b"", [])
+                continue
+            expected = one.specific[row["rounds"]]
+            torch.testing.assert_close(stored.dense, expected.dense, rtol=0, atol=1e-6)
+            for name, values in expected.rows.items():
+                torch.testing.assert_close(stored.rows[name], values, rtol=0, atol=1e-6)
+
+
+def test_the_stop_looks_at_every_tail_domain_of_a_small_set_and_its_choice_is_kept(spark, built, tmp_path, capfd):
+    config = built.config(built.copy(tmp_path), "framework.name=joint_dr")
+    train(config)
+    dr_longtail(spark, config)
+    assert "DR: 10 of 10 tail domains try 2 rounds" in capfd.readouterr().err
+    key = ModelKey.find(config, take_snapshot(config).version)
+    rounds = json.loads((model_path(config, key.specific) / "rounds.json").read_text())
+    heads = take_snapshot(config).domains.head
+    stored = {row["domain_id"]: row["rounds"] for row in read_parameters(spark, config).collect()}
+    assert {int(domain): kept for domain, kept in rounds.items()} == {
+        domain: kept for domain, kept in stored.items() if not heads[domain]
+    }
+
+
+def test_a_second_run_skips_what_is_done_and_a_restart_does_only_the_rest(spark, adapted):
+    config, _ = adapted
+    before = sorted(read_parameters(spark, config).collect())
+    again = dr_longtail(spark, config)
+    assert (again["domains"], again["domains_skipped"]) == (0, 10)
+    lost = before[-1] if not take_snapshot(config).domains.head[before[-1]["domain_id"]] else before[0]
+    spark.sql(
+        f"DELETE FROM delta.`{config.table('domain_parameters')}` WHERE domain_id = {lost['domain_id']}"
+    )
+    restarted = dr_longtail(spark, config)
+    assert (restarted["domains"], restarted["domains_skipped"]) == (1, 9)
+    assert sorted(row["domain_id"] for row in read_parameters(spark, config).collect()) == list(range(12))
+
+
+def test_a_wave_has_a_bound_and_every_bucket_comes_once():
+    waves = _waves(set(range(19)), WAVE)
+    assert [len(wave) for wave in waves] == [8, 8, 3]
+    assert sorted(sum(waves, [])) == list(range(19))
+
+
+def test_what_has_to_come_first_is_named(spark, built, tmp_path):
+    root = built.copy(tmp_path)
+    with pytest.raises(UserError, match="framework dn adds nothing by domain"):
+        dr_longtail(spark, built.config(root, "framework.name=dn"))
+    with pytest.raises(UserError, match=r"model .* does not exist: run training/train.py"):
+        dr_longtail(spark, built.config(root, "framework.name=mamdr"))
+    train(built.config(root, "framework.name=dn", "training.epochs=1"))
+    with pytest.raises(UserError, match=r"has no helpers: run training/train.py with framework.name=mamdr"):
+        dr_longtail(spark, built.config(root, "framework.name=mamdr", "training.epochs=1"))

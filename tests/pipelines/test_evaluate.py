@@ -1,0 +1,111 @@
+"""Evaluation: exact figures, undefined domains, and the same logits as the trainer's."""
+
+import numpy as np
+import pytest
+import torch
+from chispa import assert_df_equality
+from sklearn.metrics import log_loss, roc_auc_score
+
+from pipelines.adaptation import ModelKey, open_theta
+from pipelines.dr_longtail import dr_longtail
+from pipelines.evaluate import auc_by, evaluate, model_names, summarise
+from training.domain_parameters import from_row
+from training.errors import UserError
+from training.feed import read_rows
+from training.predict import predict, predict_specific
+from training.snapshot import take_snapshot
+from training.train import train
+
+SCORES = "model STRING, domain_id INT, label FLOAT, logit DOUBLE"
+METRICS = {"rows", "domains_scored", "domains_undefined", "mean_domain_auc", "weighted_auc", "auc", "logloss"}
+
+
+def test_auc_and_log_loss_are_those_of_scikit_learn_with_ties_at_average_rank(spark):
+    rng = np.random.default_rng(0)
+    rows = [("m", int(rng.integers(3)), float(rng.integers(2)), float(rng.integers(-4, 5))) for _ in range(200)]
+    found = {row["domain_id"]: row for row in auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()}
+    for domain in range(3):
+        labels, logits = zip(*[row[2:] for row in rows if row[1] == domain], strict=True)
+        probabilities = 1 / (1 + np.exp(-np.array(logits)))
+        assert found[domain]["auc"] == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
+        assert found[domain]["logloss"] == pytest.approx(log_loss(labels, probabilities), abs=1e-9)
+        assert found[domain]["rows"] == len(labels)
+    labels, logits = zip(*[row[2:] for row in rows], strict=True)
+    [overall] = auc_by(spark.createDataFrame(rows, SCORES), "-1").collect()
+    assert overall["auc"] == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
+
+
+def test_a_domain_with_one_class_has_no_auc_but_its_rows_count(spark):
+    rows = [("m", 1, 1.0, 0.5), ("m", 1, 0.0, 0.1), ("m", 2, 1.0, 0.3)]
+    found = {row["domain_id"]: row["auc"] for row in auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()}
+    assert found == {1: 1.0, 2: None}
+
+
+def test_extreme_logits_have_a_finite_log_loss(spark):
+    rows = [("m", 1, 1.0, -800.0), ("m", 1, 0.0, 800.0)]
+    [row] = auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()
+    assert row["logloss"] == 800.0
+
+
+def test_means_leave_undefined_domains_out_and_say_so(spark):
+    by_domain = spark.createDataFrame(
+        [("dn", 10, 0.5), ("dn", 30, 1.0), ("dn", 10, None)], "model STRING, rows BIGINT, auc DOUBLE"
+    )
+    overall = spark.createDataFrame([("dn", -1, 50, 0.7)], "model STRING, domain_id INT, rows BIGINT, auc DOUBLE")
+    expected = spark.createDataFrame(
+        [("dn", 2, 1, 0.75, 0.875, 50, 0.7)],
+        "model STRING, domains_scored INT, domains_undefined INT, mean_domain_auc DOUBLE, weighted_auc DOUBLE, "
+        "rows BIGINT, auc DOUBLE",
+    )
+    assert_df_equality(summarise(by_domain, overall), expected, ignore_nullable=True)
+
+
+def test_the_shared_model_stands_beside_the_whole_one(built):
+    assert model_names(built.config("framework.name=mamdr")) == {"dn": False, "mamdr": True}
+    assert model_names(built.config("framework.name=joint")) == {"joint": False}
+
+
+def test_the_jobs_figures_are_those_of_the_trainers_forward_pass(spark, built, keep_rounds, tmp_path, capfd):
+    config = built.config(built.copy(tmp_path), "framework.name=joint_dr")
+    train(config)
+    keep_rounds(config)
+    with pytest.raises(UserError, match="lacks theta.i of 10 tail domains: run pipelines/dr_longtail.py"):
+        evaluate(spark, config)
+    dr_longtail(spark, config)
+    models = evaluate(spark, config)["models"]
+    printed = capfd.readouterr().err
+
+    snapshot = take_snapshot(config)
+    key = ModelKey.find(config, snapshot.version)
+    model, theta = open_theta(key)
+    test = read_rows(snapshot.of("test", list(snapshot.rows_by_bucket("test"))))
+    parameters = spark.read.format("delta").load(config.table("domain_parameters")).collect()
+    specific = {row["domain_id"]: from_row(row.asDict(recursive=True), theta) for row in parameters}
+    logits = {"joint": predict(model, test, torch.device("cpu"))}
+    known = {domain: value for domain, value in specific.items() if value is not None}
+    logits["joint_dr"] = predict_specific(model, theta, test, known, logits["joint"])
+    assert not np.array_equal(logits["joint"], logits["joint_dr"])
+
+    assert list(models) == ["joint", "joint_dr"]
+    for name, metrics in models.items():
+        assert set(metrics) == METRICS
+        aucs = [
+            roc_auc_score(test["label"][rows], logits[name][rows])
+            for domain in np.unique(test["domain_id"])
+            if len(set(test["label"][rows := test["domain_id"] == domain])) == 2
+        ]
+        assert metrics["domains_scored"] == len(aucs)
+        assert metrics["domains_scored"] + metrics["domains_undefined"] == len(np.unique(test["domain_id"]))
+        assert metrics["mean_domain_auc"] == pytest.approx(np.mean(aucs), abs=1e-6)
+        assert metrics["auc"] == pytest.approx(roc_auc_score(test["label"], logits[name]), abs=1e-6)
+        assert metrics["rows"] == len(test["label"])
+        assert f"{metrics['mean_domain_auc']:.4f}" in printed
+
+    stored = spark.read.format("delta").load(config.table("metrics")).collect()
+    assert {row["model"]: row["mean_domain_auc"] for row in stored} == {
+        name: metrics["mean_domain_auc"] for name, metrics in models.items()
+    }
+    versions = {row["model"]: row["model_version"] for row in stored}
+    assert versions == {"joint": key.shared, "joint_dr": key.specific}
+    by_domain = spark.read.format("delta").load(config.table("metrics_by_domain"))
+    assert by_domain.where("auc IS NULL").count() == sum(m["domains_undefined"] for m in models.values()) > 0

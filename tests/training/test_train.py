@@ -1,0 +1,196 @@
+"""The trainer as a command, on built tables: resume, ranks, refusals, the summary."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from tests.training.reference import assert_close
+from training import checkpoint
+from training.config import PRESETS
+from training.errors import UserError
+from training.snapshot import read_columns, take_snapshot
+from training.train import train
+from training.vectors import load_vectors
+from training.versions import shared_version
+
+ROOT = Path(__file__).parents[2]
+SUMMARY = {
+    "framework",
+    "model",
+    "ranks",
+    "epochs",
+    "samples",
+    "samples_per_second",
+    "best_epoch",
+    "val_mean_domain_auc",
+    "model_path",
+}
+
+
+def theta_of(summary):
+    return checkpoint.load(Path(summary["model_path"]) / "theta")
+
+
+def horovodrun(*arguments):
+    return subprocess.run(
+        ["horovodrun", *arguments], cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize("framework", ["joint", "alternate", "dn"])
+def test_each_framework_reads_every_listed_row_in_each_epoch(built, framework):
+    config = built.config(f"framework.name={framework}")
+    summary = train(config)
+    listed = sum(take_snapshot(config).rows_by_bucket("train").values())
+    assert summary["samples"] == 2 * listed
+    _, manifest = theta_of(summary)
+    assert [epoch["rows_read"] for epoch in manifest["progress"]["history"]] == [listed, listed]
+
+
+@pytest.mark.parametrize("framework", ["alternate", "dn", "interleaved"])
+def test_a_run_that_goes_on_from_a_checkpoint_is_the_run_that_never_stopped(built, tmp_path, framework):
+    settings = ["framework.name=mamdr", "framework.interleave=true"]
+    settings = settings if framework == "interleaved" else [f"framework.name={framework}"]
+    in_parts, at_once = (built.copy(tmp_path / name) for name in ("parts", "once"))
+    for epochs in (1, 2, 4):
+        parts = train(built.config(*settings, in_parts, f"training.epochs={epochs}"))
+    once = train(built.config(*settings, at_once, "training.epochs=4"))
+    assert parts["best_epoch"] == once["best_epoch"]
+    assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
+    assert_close(theta_of(parts)[0], theta_of(once)[0])
+
+
+def test_a_torn_checkpoint_is_passed_over(built, tmp_path):
+    settings = ["framework.name=dn", built.copy(tmp_path)]
+    folder = Path(train(built.config(*settings))["model_path"]) / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch-00001", "epoch-00002"]
+    (folder / "epoch-00002" / checkpoint.TENSORS).write_bytes(b"torn")
+    assert train(built.config(*settings))["epochs"] == 2
+    assert checkpoint.load_last(folder)[1]["epoch"] == 2
+
+
+def test_the_best_epoch_is_restored_and_patience_ends_the_run(built):
+    settings = ("framework.name=joint", "framework.inner_lr=0.05", "training.epochs=40", "training.patience=2")
+    summary = train(built.config(*settings))
+    assert summary["epochs"] == summary["best_epoch"] + 2 < 40
+    _, manifest = theta_of(summary)
+    history = manifest["progress"]["history"]
+    assert max(epoch["val_mean_domain_auc"] for epoch in history) == summary["val_mean_domain_auc"]
+
+
+def test_the_seed_decides_the_model(built, tmp_path):
+    roots = [built.copy(tmp_path / name) for name in "abc"]
+    thetas = [
+        theta_of(train(built.config("framework.name=dn", root, f"seed={seed}")))[0]
+        for root, seed in zip(roots, (0, 0, 1), strict=True)
+    ]
+    assert_close(thetas[0], thetas[1])
+    assert not all((thetas[0][name] == thetas[2][name]).all() for name in thetas[0])
+
+
+def test_frozen_vectors_come_from_a_delta_table_by_key(spark, built, tmp_path):
+    keys = spark.read.format("delta").load(built.config().table("users"))
+    path = str(tmp_path / "vectors")
+    keys.selectExpr("key", "array(cast(key AS float), cast(1 AS float)) AS vector").write.format("delta").save(path)
+    config = built.config(f"model.user_vectors={path}")
+    vectors = load_vectors(config)
+    assert set(vectors) == {"user_id"}
+    for row in keys.collect():
+        assert vectors["user_id"][row["id"]].tolist() == [float(row["key"]), 1.0]
+    tensors, manifest = theta_of(train(config))
+    assert manifest["frozen"] == ["embeddings.user_id.weight"]
+    assert tensors["embeddings.user_id.weight"].tolist() == vectors["user_id"].tolist()
+
+
+def test_the_settings_that_decide_a_model_are_in_its_name(built):
+    names = [
+        shared_version(built.config(*settings), 1)
+        for settings in (
+            [],
+            ["seed=1"],
+            ["model.dropout=0.2"],
+            ["framework.inner_lr=0.1"],
+            ["framework.outer_lr=0.1"],
+            ["training.pack=false"],
+            ["framework.interleave=true"],
+        )
+    ]
+    assert len(set(names)) == len(names)
+    assert shared_version(built.config("training.epochs=9"), 1) == names[0] != shared_version(built.config(), 2)
+    joint = [shared_version(built.config(f"framework.name={name}"), 1) for name in ("joint", "joint_dr")]
+    assert joint[0] == joint[1]
+
+
+def test_a_table_with_deletion_vectors_is_refused(spark, built, tmp_path):
+    config = built.config("framework.name=dn", built.copy(tmp_path))
+    table = f"delta.`{config.table('samples')}`"
+    spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')")
+    with pytest.raises(UserError, match="has deletion vectors on, which the feed cannot apply"):
+        train(config)
+    spark.sql(f"DELETE FROM {table} WHERE user_id = 3")
+    spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')")
+    assert DeltaTable(config.table("samples")).deletion_vectors().read_all().num_rows > 0
+    with pytest.raises(UserError, match="has deletion vectors on, which the feed cannot apply"):
+        train(config)
+
+
+def test_rows_deleted_before_the_run_are_not_read(spark, built, tmp_path):
+    config = built.config("framework.name=dn", "training.epochs=1", built.copy(tmp_path))
+    spark.sql(f"DELETE FROM delta.`{config.table('samples')}` WHERE user_id = 3")
+    left = spark.read.format("delta").load(config.table("samples")).where("split = 'train'").count()
+    assert train(config)["samples"] == left
+
+
+def test_missing_tables_are_named(built, tmp_path):
+    with pytest.raises(UserError, match=r"table .*samples does not exist: run pipelines/build_domains.py"):
+        train(built.config(f"root={tmp_path}"))
+
+
+def test_cuda_without_a_gpu_is_refused(built):
+    with pytest.raises(UserError, match="training.device is cuda, but torch finds no GPU"):
+        train(built.config("training.device=cuda"))
+
+
+def test_two_ranks_train_mamdr_and_rank_0_prints_the_summary(built, tmp_path):
+    root = built.copy(tmp_path)
+    done = horovodrun(
+        "-np", "2", sys.executable, "training/train.py", "--config", built.config_path, root, "framework.name=mamdr"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    prefix, _, last = lines[-1].partition(":")
+    assert prefix == "[0]<stdout>"
+    assert len(lines) == 1
+    summary = json.loads(last)
+    assert set(summary) == SUMMARY
+    assert summary["ranks"] == 2
+    assert (summary["framework"], summary["model"]) == ("mamdr", "mlp")
+    config = built.config(root)
+    written = read_columns(config.table("domain_parameters"), ["domain_id"])
+    snapshot = take_snapshot(config)
+    assert sorted(written["domain_id"].tolist()) == snapshot.domains.domain_id[snapshot.domains.head].tolist()
+
+
+def test_a_mistake_under_the_launcher_is_one_line_and_exit_2(built):
+    done = horovodrun(
+        "-np", "2", sys.executable, "training/train.py", "--config", built.config_path, "training.epoch=3"
+    )
+    assert done.returncode == 2
+    assert 'config key "training.epoch" (command line) does not exist: did you mean "training.epochs"?' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_more_ranks_than_slots_is_told_at_once(built):
+    done = horovodrun("-np", "3", "-H", "localhost:2", sys.executable, "training/train.py")
+    assert done.returncode == 2
+    assert "-np 3 asks for more ranks than the 2 slots of localhost:2" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_preset_has_a_name():
+    assert len(set(PRESETS.values())) == len(PRESETS)
