@@ -87,7 +87,7 @@ def run_cell(spark: SparkSession, data: str, seed: int, folder: Path) -> dict[st
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda settings: train(config_path, settings), commands.values()))
     result = {}
-    for name, settings in commands.items():
+    for settings in commands.values():
         config = load_config(config_path, settings)
         if config.framework.specific == "dr":
             dr_longtail(spark, config)

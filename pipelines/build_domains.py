@@ -1,6 +1,6 @@
 """Builds the tables of samples, domains, users, items and rejects from a raw log.
 
-    spark-submit pipelines/build_domains.py --config conf/ml_latest_small.yaml [key=value ...]
+spark-submit pipelines/build_domains.py --config conf/ml_latest_small.yaml [key=value ...]
 """
 
 import time
@@ -40,9 +40,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         domain_ids = persist(dense_ids(kept, "domain"))
         log = persist(with_ids(kept, domain_ids, users, items))
 
-        keyed = domain_ids.select(
-            F.col("id").cast("int").alias("domain_id"), F.col("key").alias("domain_key")
-        )
+        keyed = domain_ids.select(F.col("id").cast("int").alias("domain_id"), F.col("key").alias("domain_key"))
         ratio = F.lit(None).cast("double") if labelled else ctr_ratio(config.data, config.seed)
         sized = persist(samples_by_domain(log, keyed.withColumn("ctr_ratio", ratio), labelled))
         plan = persist(plan_buckets(sized, config.data))

@@ -42,7 +42,12 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
     overall = summarise(by_domain, auc_by(scores, "-1")).persist()
     for frame, name in ((by_domain, "metrics_by_domain"), (overall, "metrics")):
         tables.create_table(spark, name, config.table(name))
-        full = frame.select("*", *stamp, F.lit(snapshot.version).cast("bigint").alias("table_version"), F.lit(SPLIT).alias("split"))
+        full = frame.select(
+            "*",
+            *stamp,
+            F.lit(snapshot.version).cast("bigint").alias("table_version"),
+            F.lit(SPLIT).alias("split"),
+        )
         columns = tables.read(spark, config.table(name)).columns
         full.select(columns).write.format("delta").mode("append").save(config.table(name))
     print_tables(overall, by_domain, list(names))
@@ -56,7 +61,7 @@ def model_names(config: Config) -> dict[str, bool]:
 
 
 def auc_by(scores: DataFrame, group: str) -> DataFrame:
-    """(model, domain_id, rows, positives, auc, logloss) by sql/auc.sql, for each value of the SQL expression `group`."""
+    """(model, domain_id, rows, positives, auc, logloss) by sql/auc.sql, for each value of the expression `group`."""
     [query] = tables.statements("auc", scores="{scores}", group=group)
     return scores.sparkSession.sql(query, scores=scores)
 
@@ -81,7 +86,10 @@ def summarise(by_domain: DataFrame, overall: DataFrame) -> DataFrame:
 
 def print_tables(overall: DataFrame, by_domain: DataFrame, names: list[str]) -> None:
     """Prints, on stderr, the models and their AUC in the largest domains."""
-    lines = ["", f"{'model':<14}{'mean-domain AUC':>16}{'weighted':>10}{'all rows':>10}{'log loss':>10}{'domains':>9}"]
+    lines = [
+        "",
+        f"{'model':<14}{'mean-domain AUC':>16}{'weighted':>10}{'all rows':>10}{'log loss':>10}{'domains':>9}",
+    ]
     found = {row["model"]: row for row in overall.collect()}
     for name in names:
         row = found[name]
@@ -91,7 +99,10 @@ def print_tables(overall: DataFrame, by_domain: DataFrame, names: list[str]) -> 
     row = found[names[0]]
     lines.append(f"{row['rows']} test rows; {row['domains_undefined']} domains have one class and no AUC")
     largest = (
-        by_domain.groupBy("domain_key", "rows").pivot("model", names).agg(F.first("auc")).orderBy(F.desc("rows"), "domain_key")
+        by_domain.groupBy("domain_key", "rows")
+        .pivot("model", names)
+        .agg(F.first("auc"))
+        .orderBy(F.desc("rows"), "domain_key")
     )
     lines += ["", f"{'largest domains':<44}{'rows':>8}" + "".join(f"{name:>12}" for name in names)]
     for row in largest.limit(LARGEST).collect():
@@ -105,7 +116,15 @@ def _shown(value: float | None) -> str:
 
 
 def _metrics(row: dict) -> dict:
-    columns = ("rows", "domains_scored", "domains_undefined", "mean_domain_auc", "weighted_auc", "auc", "logloss")
+    columns = (
+        "rows",
+        "domains_scored",
+        "domains_undefined",
+        "mean_domain_auc",
+        "weighted_auc",
+        "auc",
+        "logloss",
+    )
     return {column: row[column] for column in columns}
 
 

@@ -5,9 +5,7 @@ import numpy as np
 from training.hashing import hash_keys, permute
 
 
-def negative_counts(
-    positives: np.ndarray, liked: np.ndarray, pool: np.ndarray, ratio: np.ndarray
-) -> np.ndarray:
+def negative_counts(positives: np.ndarray, liked: np.ndarray, pool: np.ndarray, ratio: np.ndarray) -> np.ndarray:
     """How many negatives a user gets in a domain: int(positives / ratio), at most the items that remain.
 
     Args:

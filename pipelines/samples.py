@@ -39,8 +39,7 @@ def finish_buckets(placed: pa.Table, shares: list[float], seed: int, labelled: b
     is_row = placed["user_id"].is_valid()
     rows = placed.filter(is_row)
     domains, users, items, labels, buckets, ratios = (
-        rows[name].to_numpy()
-        for name in ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio")
+        rows[name].to_numpy() for name in ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio")
     )
     if not labelled:
         pools = _item_pools(placed["domain_id"].to_numpy(), placed["item_id"].to_numpy())
@@ -70,7 +69,11 @@ def _item_pools(domains: np.ndarray, items: np.ndarray) -> dict[int, np.ndarray]
 
 
 def _lookup(
-    domains: np.ndarray, users: np.ndarray, buckets: np.ndarray, wanted_domains: np.ndarray, wanted_users: np.ndarray
+    domains: np.ndarray,
+    users: np.ndarray,
+    buckets: np.ndarray,
+    wanted_domains: np.ndarray,
+    wanted_users: np.ndarray,
 ) -> np.ndarray:
     """The bucket of each wanted (domain, user), all of which occur in (domains, users)."""
     order = np.lexsort((users, domains))

@@ -1,7 +1,6 @@
 """Forward passes inside Spark tasks: samples in, logits of theta^S and of theta^S + theta^i out."""
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,7 +13,9 @@ from training.predict import predict, predict_specific
 SCHEMA = "model STRING, domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, logit DOUBLE"
 
 
-def score(samples: DataFrame, specific: DataFrame, domains: DataFrame, names: dict[str, bool], key: ModelKey) -> DataFrame:
+def score(
+    samples: DataFrame, specific: DataFrame, domains: DataFrame, names: dict[str, bool], key: ModelKey
+) -> DataFrame:
     """The logits of `samples` under each of the models `names`.
 
     Args:

@@ -1,7 +1,7 @@
 """What all tests share: one Spark session, as spark-submit would prepare it."""
 
-import shlex
 import json
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path

@@ -149,7 +149,9 @@ class Adapter:
         ids = {feature: torch.unique(train.features[feature][rows]) for feature in self.theta.features}
         return Specific(
             torch.zeros(
-                sum(value.numel() for value in self.theta.dense.values()), dtype=self._dtype, device=self._device
+                sum(value.numel() for value in self.theta.dense.values()),
+                dtype=self._dtype,
+                device=self._device,
             ),
             ids,
             {

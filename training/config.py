@@ -216,7 +216,9 @@ def _check(config: Config) -> None:
 
     ratios = data.ctr_range
     require(
-        len(ratios) == 2 and 0 < ratios[0] <= ratios[1] <= 1, "data.ctr_range", "two ratios, 0 < low <= high <= 1"
+        len(ratios) == 2 and 0 < ratios[0] <= ratios[1] <= 1,
+        "data.ctr_range",
+        "two ratios, 0 < low <= high <= 1",
     )
     require(data.ctr_ratio is None or 0 < data.ctr_ratio <= 1, "data.ctr_ratio", "above 0 and at most 1")
     split = data.split

@@ -35,8 +35,7 @@ def adapt_heads(
     kept = _choose(adapted, config, ranks)
     buckets = dict(zip(snapshot.domains.domain_id.tolist(), snapshot.domains.first_bucket.tolist(), strict=True))
     rows = [
-        domain_parameters.to_row(one, kept[one.domain_id], version, buckets[one.domain_id], theta)
-        for one in adapted
+        domain_parameters.to_row(one, kept[one.domain_id], version, buckets[one.domain_id], theta) for one in adapted
     ]
     domain_parameters.append(path, rows)
 

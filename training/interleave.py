@@ -39,7 +39,13 @@ class InterleavedTrainer(Trainer):
 
     def adapt(self, epoch: int) -> None:
         """Lines 3 to 5 of Algorithm 3: one round of DR for each domain, from its theta^i of the epoch before."""
-        bar = tqdm(self._units, desc=f"epoch {epoch}: DR", file=sys.stderr, disable=not self.ranks.is_root, leave=False)
+        bar = tqdm(
+            self._units,
+            desc=f"epoch {epoch}: DR",
+            file=sys.stderr,
+            disable=not self.ranks.is_root,
+            leave=False,
+        )
         for unit in bar:
             for adapted in self._adapt_unit(unit, rounds=1, start=self.specific, turn=epoch):
                 self.specific[adapted.domain_id] = adapted.specific[1]
@@ -90,9 +96,7 @@ class InterleavedTrainer(Trainer):
                 adapted = Adapted(one.domain_id, one.rows_train, one.rows_val, found, auc)
                 yield domain_parameters.to_row(adapted, best, version, unit[0], self.theta)
 
-    def _adapt_unit(
-        self, unit: list[int], rounds: int, start: dict[int, Specific], turn: int = 1
-    ) -> Iterator[Adapted]:
+    def _adapt_unit(self, unit: list[int], rounds: int, start: dict[int, Specific], turn: int = 1) -> Iterator[Adapted]:
         train, val = self._read("train", unit), self._read("val", unit)
         domains = np.unique(train["domain_id"]).tolist()
         return self._adapter.adapt(train, val, domains, rounds, keep=None, start=start, first_turn=turn - 1)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from training.ranks import Ranks
@@ -68,9 +67,7 @@ class Parameters:
         for name, step in steps.items():
             self.dense[name].add_(step, alpha=rate)
         for feature, ids in walker.ids.items():
-            moved = {
-                name: walker.tables[name] - table[ids] for name, table in self.tables_of(feature).items()
-            }
+            moved = {name: walker.tables[name] - table[ids] for name, table in self.tables_of(feature).items()}
             all_ids, sums, counts = ranks.sum_rows(f"push.{feature}", ids, moved)
             for name, total in sums.items():
                 self.tables[name].index_add_(0, all_ids, total / counts.unsqueeze(1), alpha=rate)

@@ -43,7 +43,11 @@ def predict_group(
 
 
 def predict_specific(
-    model: nn.Module, theta: Parameters, columns: Columns, specific: Mapping[int, Specific], shared: np.ndarray
+    model: nn.Module,
+    theta: Parameters,
+    columns: Columns,
+    specific: Mapping[int, Specific],
+    shared: np.ndarray,
 ) -> np.ndarray:
     """The logits of theta^S + theta^i; where a domain has no theta^i, its `shared` logits. Shapes (rows,)."""
     some = next(iter(theta.dense.values()))

@@ -65,9 +65,7 @@ class Ranks:
         reduced = hvd.grouped_allreduce(list(tensors.values()), name=name, op=operation)
         return dict(zip(tensors, reduced, strict=True))
 
-    def sum_rows(
-        self, name: str, ids: Tensor, tables: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    def sum_rows(self, name: str, ids: Tensor, tables: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Adds up rows of tables over the ranks that have them; the traffic follows the rows, not the tables.
 
         Args:

@@ -66,9 +66,7 @@ def take_snapshot(config: Config) -> Snapshot:
     files = tuple(_list_files(samples))
     if not files:
         raise UserError(f"table {config.table('samples')} is empty: build it again")
-    domains = read_columns(
-        config.table("domains"), ["domain_id", "head", "first_bucket", "buckets", "rows_train"]
-    )
+    domains = read_columns(config.table("domains"), ["domain_id", "head", "first_bucket", "buckets", "rows_train"])
     order = np.argsort(domains["domain_id"])
     return Snapshot(
         version=samples.version(),
@@ -87,9 +85,7 @@ def open_table(path: str) -> DeltaTable:
     try:
         return DeltaTable(path)
     except TableNotFoundError:
-        raise UserError(
-            f"table {path} does not exist: run pipelines/build_domains.py with the same config"
-        ) from None
+        raise UserError(f"table {path} does not exist: run pipelines/build_domains.py with the same config") from None
 
 
 def count_rows(path: str) -> int:
@@ -105,8 +101,7 @@ def read_columns(path: str, columns: list[str]) -> dict[str, np.ndarray]:
             raise UserError(f'table {path} has no column "{column}": it has {", ".join(present)}')
     parts = [pq.ParquetFile(_local(uri)).read(columns=columns) for uri in table.file_uris()]
     return {
-        name: np.concatenate([part[name].to_numpy() for part in parts]) if parts else np.array([])
-        for name in columns
+        name: np.concatenate([part[name].to_numpy() for part in parts]) if parts else np.array([]) for name in columns
     }
 
 

@@ -72,9 +72,7 @@ class Group:
         domains = []
         for index in range(size):
             ids = {feature: every[index][every[index] != NO_ID] for feature, every in self.ids.items()}
-            rows = {
-                name: rows[index, : len(ids[theta.feature_of[name]])].clone() for name, rows in self.rows.items()
-            }
+            rows = {name: rows[index, : len(ids[theta.feature_of[name]])].clone() for name, rows in self.rows.items()}
             domains.append(Specific(dense[index].clone(), ids, rows))
         return domains
 
@@ -85,7 +83,9 @@ class Group:
     def replaced(self, tensors: dict[str, Tensor]) -> "Group":
         """The group with other values, named as in `tensors()`."""
         return Group(
-            {name: tensors[name] for name in self.dense}, self.ids, {name: tensors[name] for name in self.rows}
+            {name: tensors[name] for name in self.dense},
+            self.ids,
+            {name: tensors[name] for name in self.rows},
         )
 
 

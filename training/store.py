@@ -31,9 +31,7 @@ def load_theta(model_path: Path, config: ModelConfig) -> tuple[nn.Module, Parame
     """The module with its parameters memory-mapped from disk, so that processes of one machine share them."""
     tensors, manifest = checkpoint.load(model_path / FOLDER)
     with torch.device("meta"):
-        vectors = {
-            name.split(".")[1]: torch.empty(tensors[name].shape) for name in manifest["frozen"]
-        }
+        vectors = {name.split(".")[1]: torch.empty(tensors[name].shape) for name in manifest["frozen"]}
         model = build_model(config, manifest["sizes"], 0, vectors)
     model.load_state_dict(tensors, assign=True)
     return model, Parameters.of(model)
@@ -42,7 +40,5 @@ def load_theta(model_path: Path, config: ModelConfig) -> tuple[nn.Module, Parame
 def read_manifest(model_path: Path) -> dict:
     """What theta^S was made from: table_version, sizes, frozen, progress. Raises UserError if there is none."""
     if not (model_path / FOLDER).exists():
-        raise UserError(
-            f"model {model_path} does not exist: run training/train.py with the same config and settings"
-        )
+        raise UserError(f"model {model_path} does not exist: run training/train.py with the same config and settings")
     return json.loads((model_path / FOLDER / checkpoint.STATE).read_text())

@@ -1,7 +1,7 @@
 """Trains theta^S, and theta^i of head domains.
 
-    horovodrun -np 2 python training/train.py --config conf/ml_latest_small.yaml [key=value ...]
-    python training/train.py --config ...          one rank, without the launcher
+horovodrun -np 2 python training/train.py --config conf/ml_latest_small.yaml [key=value ...]
+python training/train.py --config ...          one rank, without the launcher
 """
 
 import json

@@ -47,9 +47,7 @@ class Trainer:
         theta: the parameters, shared with the module. progress: how far it got.
     """
 
-    def __init__(
-        self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path
-    ) -> None:
+    def __init__(self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path) -> None:
         self.model, self.config, self.snapshot, self.ranks = model, config, snapshot, ranks
         self.theta = Parameters.of(model)
         self.progress = Progress()
@@ -73,24 +71,20 @@ class Trainer:
         epoch = self.progress.epoch + 1
         training = self.config.training
         rows_by_bucket = self.snapshot.rows_by_bucket("train")
-        plan = plan_epoch(
-            rows_by_bucket, self.ranks.size, training.rounds_per_epoch, self.config.seed, epoch
-        )
+        plan = plan_epoch(rows_by_bucket, self.ranks.size, training.rounds_per_epoch, self.config.seed, epoch)
         rng = np.random.default_rng([self.config.seed, epoch, self.ranks.rank])
         torch.manual_seed(int(rng.integers(2**62)))
         settings = RoundSettings(
             batch_size=training.batch_size, pack=training.pack, outer_lr=self.config.framework.outer_lr
         )
-        self._bar.reset(sum(map(rows_by_bucket.get, sum(plan[self.ranks.rank], []))))
+        self._bar.reset(sum(rows_by_bucket[bucket] for buckets in plan[self.ranks.rank] for bucket in buckets))
         self._bar.set_description(f"epoch {epoch}")
         self.model.train()
         rows = 0
         for buckets in plan[self.ranks.rank]:
             columns = read_rows(self.snapshot.of("train", buckets))
             patch = Patch(columns, self.theta.features, self._device, self._dtype)
-            SHARED[self.config.framework.shared](
-                self.theta, patch, self._inner, settings, self.ranks, rng
-            )
+            SHARED[self.config.framework.shared](self.theta, patch, self._inner, settings, self.ranks, rng)
             rows += patch.rows
         rows = int(self.ranks.gather("rows", np.array([rows])).sum())
         listed = sum(rows_by_bucket.values())

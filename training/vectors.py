@@ -32,9 +32,7 @@ def _load(path: str, keys_path: str) -> Tensor:
     if len({len(vector) for vector in found["vector"]}) != 1:
         raise UserError(f"table {path}: all vectors must have one length, and there must be at least one")
     vectors = np.stack(found["vector"]).astype(np.float32)
-    place = pc.index_in(
-        pa.array(ids["key"], pa.string()), pa.array([str(key) for key in found["key"]], pa.string())
-    )
+    place = pc.index_in(pa.array(ids["key"], pa.string()), pa.array([str(key) for key in found["key"]], pa.string()))
     known = place.is_valid().to_numpy(zero_copy_only=False)
     if not known.any():
         raise UserError(f"table {path} has a vector for none of the {len(known)} keys in {keys_path}")

@@ -28,11 +28,7 @@ SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
 def good_rows():
     """(user, item, domain) without labels: a head domain of 41 users and 31 tail domains."""
     rows = [(f"u{n % 40}", f"i{n * n % 61}", "b/c d") for n in range(160)]
-    rows += [
-        (f"u{(7 * d + n) % 50}", f"i{(d + n * n) % 23}", f"tail {d}")
-        for d in range(30)
-        for n in range(d % 9 + 1)
-    ]
+    rows += [(f"u{(7 * d + n) % 50}", f"i{(d + n * n) % 23}", f"tail {d}") for d in range(30) for n in range(d % 9 + 1)]
     return [*rows, ("007", "12x", "b/c d"), ("12x", "007", "007"), ("7", "7", "007"), ("7", "12x", "007")]
 
 
@@ -76,9 +72,7 @@ def domains(spark, built):
 @pytest.fixture(scope="module")
 def named(spark, built, samples, domains):
     """The samples as (user, item, domain, label) with their keys."""
-    users, items = (
-        {row["id"]: row["key"] for row in rows_of(spark, built[0], name)} for name in ("users", "items")
-    )
+    users, items = ({row["id"]: row["key"] for row in rows_of(spark, built[0], name)} for name in ("users", "items"))
     keys = {row["domain_id"]: key for key, row in domains.items()}
     return [(users[s["user_id"]], items[s["item_id"]], keys[s["domain_id"]], s["label"]) for s in samples]
 
@@ -103,9 +97,7 @@ def test_summary_counts_what_the_tables_hold(spark, built):
 
 
 def test_rejects_hold_row_column_and_reason(spark, built):
-    rejects = {
-        (row["column"], row["reason"]): json.loads(row["row"]) for row in rows_of(spark, built[0], "rejects")
-    }
+    rejects = {(row["column"], row["reason"]): json.loads(row["row"]) for row in rows_of(spark, built[0], "rejects")}
     assert set(rejects) == {("user", "null"), ("item", "null"), ("line", "malformed")}
     assert rejects["user", "null"] == {"item": "i1", "domain": "tail 1"}
     assert rejects["line", "malformed"]["_malformed"] == "u1,i1"
@@ -226,9 +218,7 @@ def test_another_seed_gives_other_negatives_and_splits_and_the_same_ids(spark, b
     positives = {pair for pair in both if pairs[pair]["label"] == 1}
     assert len(positives) == len(set(good_rows()))
     assert len(both - positives) < 0.8 * (len(pairs) - len(positives))
-    assert sum(pairs[pair]["split"] != other_pairs[pair]["split"] for pair in positives) > 0.2 * len(
-        positives
-    )
+    assert sum(pairs[pair]["split"] != other_pairs[pair]["split"] for pair in positives) > 0.2 * len(positives)
 
 
 def submit(master, *arguments):
@@ -273,9 +263,7 @@ def test_submitted_job_ends_with_its_summary(built, submitted):
     summary = json.loads(submitted[1].stdout.splitlines()[-1])
     assert list(summary) == SUMMARY
     timed = ("seconds", "samples_per_second")
-    assert {k: v for k, v in summary.items() if k not in timed} == {
-        k: v for k, v in built[1].items() if k not in timed
-    }
+    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in built[1].items() if k not in timed}
     assert summary["samples_per_second"] == pytest.approx(summary["samples"] / summary["seconds"], abs=0.1)
 
 
@@ -368,9 +356,7 @@ def test_chosen_domains_alone_are_built_and_counted(rebuilt):
     ],
     ids=["empty", "no such domain", "all rejected", "label"],
 )
-def test_log_that_cannot_be_used_is_a_mistake_in_one_line(
-    spark, make_config, tmp_path, text, settings, message
-):
+def test_log_that_cannot_be_used_is_a_mistake_in_one_line(spark, make_config, tmp_path, text, settings, message):
     (tmp_path / "log.csv").write_text(f"user,item,domain,label\n{text}")
     config = make_config("csv", tmp_path / "log.csv", "data.columns.label=label", *settings)
     with pytest.raises(UserError, match=message) as caught:

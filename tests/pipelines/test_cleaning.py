@@ -67,9 +67,7 @@ def test_threshold_turns_values_into_labels_and_keeps_faults(spark):
 
 
 def test_log_without_labels_holds_positives(spark):
-    raw = spark.createDataFrame(
-        [("u1", "i1", "a", None)], "user STRING, item STRING, domain STRING, _malformed STRING"
-    )
+    raw = spark.createDataFrame([("u1", "i1", "a", None)], "user STRING, item STRING, domain STRING, _malformed STRING")
     parsed = parse(raw).select("label", "time", "event", "reason")
     expected = spark.createDataFrame(
         [(1.0, None, None, None)], "label DOUBLE, time DOUBLE, event STRING, reason STRING"
@@ -84,9 +82,7 @@ def test_keys_stay_as_they_were_written(spark):
 
 
 def test_rejects_hold_the_raw_row_and_only_bad_rows(spark):
-    raw = spark.createDataFrame(
-        [("u1", "i1", "a", "1", None, None), ("u1", "i1", "a", "1.0.0", "7", None)], RAW
-    )
+    raw = spark.createDataFrame([("u1", "i1", "a", "1", None, None), ("u1", "i1", "a", "1.0.0", "7", None)], RAW)
     [reject] = rejects(parse(raw)).collect()
     assert json.loads(reject["row"]) == {
         "user": "u1",
@@ -114,9 +110,7 @@ def test_of_equal_rows_the_latest_is_kept_and_of_ties_the_larger_label(spark, ro
     expected = [("a", "u1", "i1", label, 2)]
     assert_df_equality(
         deduplicate(spark.createDataFrame(rows, PARSED)),
-        spark.createDataFrame(
-            expected, "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT"
-        ),
+        spark.createDataFrame(expected, "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT"),
         ignore_nullable=True,
     )
 
@@ -126,9 +120,7 @@ def test_rows_of_other_events_are_samples_of_their_own(spark):
     expected = [("a", "u1", "i1", 1.0, 2), ("a", "u1", "i1", 1.0, 1)]
     assert_df_equality(
         deduplicate(spark.createDataFrame(rows, PARSED)),
-        spark.createDataFrame(
-            expected, "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT"
-        ),
+        spark.createDataFrame(expected, "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT"),
         ignore_nullable=True,
         ignore_row_order=True,
     )

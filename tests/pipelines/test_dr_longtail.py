@@ -84,9 +84,7 @@ def test_a_second_run_skips_what_is_done_and_a_restart_does_only_the_rest(spark,
     again = dr_longtail(spark, config)
     assert (again["domains"], again["domains_skipped"]) == (0, 10)
     lost = before[-1] if not take_snapshot(config).domains.head[before[-1]["domain_id"]] else before[0]
-    spark.sql(
-        f"DELETE FROM delta.`{config.table('domain_parameters')}` WHERE domain_id = {lost['domain_id']}"
-    )
+    spark.sql(f"DELETE FROM delta.`{config.table('domain_parameters')}` WHERE domain_id = {lost['domain_id']}")
     restarted = dr_longtail(spark, config)
     assert (restarted["domains"], restarted["domains_skipped"]) == (1, 9)
     assert sorted(row["domain_id"] for row in read_parameters(spark, config).collect()) == list(range(12))

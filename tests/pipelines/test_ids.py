@@ -20,9 +20,7 @@ def test_ids_are_dense_and_the_same_under_any_partitioning(spark, shuffle_partit
 
 
 def test_running_total_is_that_of_a_plain_loop(spark):
-    frame = spark.createDataFrame(
-        [(key, at * at % 17) for at, key in enumerate(KEYS)], "key STRING, value BIGINT"
-    )
+    frame = spark.createDataFrame([(key, at * at % 17) for at, key in enumerate(KEYS)], "key STRING, value BIGINT")
     slices = frame.select("key", "value", F.pmod(F.xxhash64("key"), F.lit(SLICES)).alias("slice")).collect()
     expected, total = [], 0
     for row in sorted(slices, key=lambda row: (row["slice"], row["key"])):

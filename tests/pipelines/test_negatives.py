@@ -51,9 +51,11 @@ def test_negatives_are_drawn_without_replacement_and_never_a_positive(seed):
 
 def test_no_positives_give_no_negatives():
     nothing = np.array([], np.int64)
-    assert [
-        len(column) for column in draw_negatives(0, nothing, nothing, nothing, nothing / 1, {0: [5]})
-    ] == [0, 0, 0]
+    assert [len(column) for column in draw_negatives(0, nothing, nothing, nothing, nothing / 1, {0: [5]})] == [
+        0,
+        0,
+        0,
+    ]
 
 
 def test_item_liked_in_one_domain_may_be_a_negative_in_another():

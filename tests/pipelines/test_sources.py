@@ -79,9 +79,7 @@ def test_parquet_columns_become_strings(spark, tmp_path):
         "u", "i", "d", "l", "CAST(t AS TIMESTAMP) AS t"
     ).write.parquet(path)
     log, positive_at = read(spark, "parquet", path, columns=COLUMNS, positive_at=0.5)
-    check(
-        log, [("7", "007", "1", "0.5", "1970-01-01 00:00:10", None), (None, "x", "2", None, None, None)], RAW
-    )
+    check(log, [("7", "007", "1", "0.5", "1970-01-01 00:00:10", None), (None, "x", "2", None, None, None)], RAW)
     assert positive_at == 0.5
     assert parse(log, positive_at).where("reason IS NULL").first()["time"] == 10.0
 
@@ -208,9 +206,7 @@ def test_missing_column_is_named_with_those_that_are_there(spark, tmp_path, sour
 )
 def test_missing_movielens_column_is_named(spark, movielens, file, header, column):
     (movielens / file).write_text(f"{header}\n")
-    with pytest.raises(
-        UserError, match=f'/{file} has no column "{column}": it has {header.replace(",", ", ")}$'
-    ):
+    with pytest.raises(UserError, match=f'/{file} has no column "{column}": it has {header.replace(",", ", ")}$'):
         read(spark, "movielens", movielens)
 
 
@@ -224,9 +220,7 @@ def test_path_that_is_no_table_is_named(spark, tmp_path, source, kind):
         path.mkdir()
     if kind == "folder":
         (path / "log.csv").write_text("user,item,domain\nu,i,d\n")
-    with pytest.raises(
-        UserError, match=rf"input .*/log is not a {source} table that can be read: \w"
-    ) as caught:
+    with pytest.raises(UserError, match=rf"input .*/log is not a {source} table that can be read: \w") as caught:
         read(spark, source, path)
     assert "\n" not in str(caught.value)
 

@@ -66,9 +66,7 @@ def test_split_does_not_depend_on_the_order_of_rows():
 
 
 def test_split_of_a_domain_does_not_depend_on_the_others():
-    assert split(SHARES, rows_of(20, domain=1) + rows_of(9, domain=0))[:20] == split(
-        SHARES, rows_of(20, domain=1)
-    )
+    assert split(SHARES, rows_of(20, domain=1) + rows_of(9, domain=0))[:20] == split(SHARES, rows_of(20, domain=1))
 
 
 def test_another_seed_gives_another_split():

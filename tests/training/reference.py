@@ -43,9 +43,7 @@ class PlainAdam:
     def step(self, loss, columns=None, rows=None):
         self.model.zero_grad()
         loss.backward()
-        self.apply(
-            {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}, columns, rows
-        )
+        self.apply({name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}, columns, rows)
 
     def apply(self, gradients, columns=None, rows=None):
         self.step_count += 1

@@ -30,9 +30,7 @@ def test_defaults_fill_what_the_file_leaves_out(load):
 
 
 def test_command_line_wins_over_the_file_and_the_last_setting_over_the_first(load):
-    config = load(
-        "training.epochs=3", "training.epochs=4", text=MINIMAL + "training: {epochs: 2, patience: 9}\n"
-    )
+    config = load("training.epochs=3", "training.epochs=4", text=MINIMAL + "training: {epochs: 2, patience: 9}\n")
     assert (config.training.epochs, config.training.patience) == (4, 9)
 
 
@@ -60,9 +58,7 @@ def test_value_gets_the_type_of_its_key(load, setting, section, key, value):
 def test_domain_keys_stay_as_they_are_written(load):
     keys = ["007", "1_000", "1.0", "on", "b/c d", "2020-01-01"]
     assert load(f"data.domains=[{', '.join(keys)}]").data.domains == keys
-    text = "root: r\ndata:\n  source: csv\n  path: 007\n  domains:\n" + "".join(
-        f"  - {key}\n" for key in keys
-    )
+    text = "root: r\ndata:\n  source: csv\n  path: 007\n  domains:\n" + "".join(f"  - {key}\n" for key in keys)
     config = load(text=text)
     assert config.data.domains == keys
     assert config.data.path == "007"
@@ -106,16 +102,12 @@ def test_explicit_part_wins_over_the_preset(load):
 )
 def test_unknown_key_names_the_nearest_and_where_it_stands(load, setting, nearest):
     key = setting.split("=")[0]
-    with pytest.raises(
-        UserError, match=f'"{key}" \\(command line\\) does not exist: did you mean "{nearest}"'
-    ):
+    with pytest.raises(UserError, match=f'"{key}" \\(command line\\) does not exist: did you mean "{nearest}"'):
         load(setting)
 
 
 def test_unknown_key_in_the_file_names_the_file(load, tmp_path):
-    with pytest.raises(
-        UserError, match=r'"trainng" \(.*/config.yaml\) does not exist: did you mean "training"'
-    ):
+    with pytest.raises(UserError, match=r'"trainng" \(.*/config.yaml\) does not exist: did you mean "training"'):
         load(text=MINIMAL + "trainng: 1\n")
     with pytest.raises(UserError, match=r'"data.domains.a" \(.*/config.yaml\) does not exist'):
         load(text="root: r\ndata: {domains: {a: 1}}\n")
@@ -143,9 +135,7 @@ def test_file_that_cannot_be_used_is_a_mistake_in_one_line(load, text, message):
 
 
 def test_missing_file_is_named():
-    with pytest.raises(
-        UserError, match=r"config nowhere.yaml cannot be read \(No such file or directory\): give"
-    ):
+    with pytest.raises(UserError, match=r"config nowhere.yaml cannot be read \(No such file or directory\): give"):
         load_config("nowhere.yaml")
 
 
@@ -216,9 +206,7 @@ def test_value_out_of_range_names_its_key_and_the_rule(load, setting, rule):
 
 def test_interleaving_is_for_mamdr_alone(load):
     assert load("framework.interleave=true").framework.interleave
-    with pytest.raises(
-        UserError, match=r"framework.interleave.* must be false unless framework.name is mamdr"
-    ):
+    with pytest.raises(UserError, match=r"framework.interleave.* must be false unless framework.name is mamdr"):
         load("framework.interleave=true", "framework.name=dn")
 
 

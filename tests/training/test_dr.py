@@ -73,16 +73,11 @@ def test_dr_in_groups_is_algorithm_2_one_domain_at_a_time(model):
     for domain in range(4):
         expected = algorithm_2(model, domain, adapter._reservoir[0])
         rows = VAL["domain_id"] == domain
-        np.testing.assert_allclose(
-            actual[rows], predict(expected, VAL, torch.device("cpu"))[rows], rtol=0, atol=1e-6
-        )
+        np.testing.assert_allclose(actual[rows], predict(expected, VAL, torch.device("cpu"))[rows], rtol=0, atol=1e-6)
         offsets = torch.cat([(named(expected)[n] - shared[n]).flatten() for n in adapter.theta.dense])
         torch.testing.assert_close(specific[domain].dense, offsets, rtol=0, atol=1e-6)
         for name, feature in model.tables.items():
-            changed = (
-                named(expected)[name][specific[domain].ids[feature]]
-                - shared[name][specific[domain].ids[feature]]
-            )
+            changed = named(expected)[name][specific[domain].ids[feature]] - shared[name][specific[domain].ids[feature]]
             torch.testing.assert_close(specific[domain].rows[name], changed, rtol=0, atol=1e-6)
 
 
@@ -133,9 +128,7 @@ def test_the_reservoir_is_the_same_from_any_order_of_rows_and_from_parts():
     shuffled = np.random.default_rng(0).permutation(60)
     whole = Helpers.of(TRAIN, 5, 0)
     again = Helpers.of({name: column[shuffled] for name, column in TRAIN.items()}, 5, 0)
-    parts = [
-        Helpers.of({n: c[half] for n, c in TRAIN.items()}, 5, 0) for half in (slice(0, 25), slice(25, 60))
-    ]
+    parts = [Helpers.of({n: c[half] for n, c in TRAIN.items()}, 5, 0) for half in (slice(0, 25), slice(25, 60))]
     joined = Helpers.of({n: np.concatenate([part.columns[n] for part in parts]) for n in TRAIN}, 5, 0)
     for other in (again, joined):
         for name, column in whole.columns.items():

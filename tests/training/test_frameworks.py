@@ -69,9 +69,7 @@ def test_joint_and_alternate_are_plain_loops_that_keep_their_moments(framework):
 def test_rows_of_tables_that_do_not_occur_stay_as_they_were(framework):
     columns = {**ROWS, "user_id": ROWS["user_id"] % 2}
     start = small_model()
-    trained, _ = run_rounds(
-        framework, start, 1, RoundSettings(batch_size=8, pack=True, outer_lr=0.5), columns
-    )
+    trained, _ = run_rounds(framework, start, 1, RoundSettings(batch_size=8, pack=True, outer_lr=0.5), columns)
     before, after = (model.embeddings.user_id.weight.detach() for model in (start, trained))
     assert torch.equal(before[2:], after[2:])
     assert not torch.equal(before[:2], after[:2])

@@ -75,7 +75,12 @@ def test_a_torn_checkpoint_is_passed_over(built, tmp_path):
 
 
 def test_the_best_epoch_is_restored_and_patience_ends_the_run(built):
-    settings = ("framework.name=joint", "framework.inner_lr=0.05", "training.epochs=40", "training.patience=2")
+    settings = (
+        "framework.name=joint",
+        "framework.inner_lr=0.05",
+        "training.epochs=40",
+        "training.patience=2",
+    )
     summary = train(built.config(*settings))
     assert summary["epochs"] == summary["best_epoch"] + 2 < 40
     _, manifest = theta_of(summary)
@@ -159,7 +164,14 @@ def test_cuda_without_a_gpu_is_refused(built):
 def test_two_ranks_train_mamdr_and_rank_0_prints_the_summary(built, tmp_path):
     root = built.copy(tmp_path)
     done = horovodrun(
-        "-np", "2", sys.executable, "training/train.py", "--config", built.config_path, root, "framework.name=mamdr"
+        "-np",
+        "2",
+        sys.executable,
+        "training/train.py",
+        "--config",
+        built.config_path,
+        root,
+        "framework.name=mamdr",
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -72,8 +72,7 @@ def test_synchronous_steps_take_the_mean_gradient_of_the_ranks_that_have_a_batch
             present = [own[step] for own in batches if step < len(own)]
             loss = sum(loss_of(expected, columns, rows) for columns, rows in present) / len(present)
             touched = {
-                name: np.concatenate([columns[name][rows] for columns, rows in present])
-                for name in present[0][0]
+                name: np.concatenate([columns[name][rows] for columns, rows in present]) for name in present[0][0]
             }
             adam.step(loss, touched, slice(None))
     for rank in RANKS:

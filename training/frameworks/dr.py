@@ -50,9 +50,7 @@ def regularize(
     """
     rngs = [np.random.default_rng([settings.seed, domain, turn]) for domain in domains]
     helpers, helper_rows = reservoir
-    drawn = [
-        helpers.draw(domain, settings.helpers, rng) for domain, rng in zip(domains, rngs, strict=True)
-    ]  # line 1
+    drawn = [helpers.draw(domain, settings.helpers, rng) for domain, rng in zip(domains, rngs, strict=True)]  # line 1
     moments = Moments()
     torch.manual_seed(int(np.random.default_rng([settings.seed, domains[0], turn]).integers(2**62)))
     for slot in range(min(map(len, drawn))):  # line 2
