@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pipelines import tables
 from pipelines.adaptation import ModelKey
 from pipelines.scoring import score
-from pipelines.session import run_job
+from pipelines.session import persisting, run_job
 from training.config import PRESETS, Config
 from training.errors import UserError
 from training.snapshot import take_snapshot
@@ -35,23 +35,21 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
     specific = tables.read(spark, config.table("domain_parameters")).where(F.col("model_version") == key.specific)
     if any(names.values()):
         _require_specific(specific, domains, key)
-    scores = score(test, specific, domains, names, key).persist()
-
-    stamp = [F.current_timestamp().alias("evaluated_at"), _version_of(names, key).alias("model_version")]
-    by_domain = auc_by(scores, "domain_id").join(domains.select("domain_id", "domain_key"), "domain_id").persist()
-    overall = summarise(by_domain, auc_by(scores, "-1")).persist()
-    for frame, name in ((by_domain, "metrics_by_domain"), (overall, "metrics")):
-        tables.create_table(spark, name, config.table(name))
-        full = frame.select(
-            "*",
-            *stamp,
-            F.lit(snapshot.version).cast("bigint").alias("table_version"),
-            F.lit(SPLIT).alias("split"),
-        )
-        columns = tables.read(spark, config.table(name)).columns
-        full.select(columns).write.format("delta").mode("append").save(config.table(name))
-    print_tables(overall, by_domain, list(names))
-    return {"models": {row["model"]: _metrics(row.asDict()) for row in overall.collect()}}
+    stamp = {
+        "evaluated_at": F.current_timestamp(),
+        "model_version": _version_of(names, key),
+        "table_version": F.lit(snapshot.version).cast("bigint"),
+        "split": F.lit(SPLIT),
+    }
+    with persisting() as persist:
+        scores = persist(score(test, specific, domains, names, key))
+        keys = domains.select("domain_id", "domain_key")
+        by_domain = persist(auc_by(scores, "domain_id").join(keys, "domain_id"))
+        overall = persist(summarise(by_domain, auc_by(scores, "-1")))
+        for frame, name in ((by_domain, "metrics_by_domain"), (overall, "metrics")):
+            tables.append(frame.withColumns(stamp), name, config.table(name))
+        print_tables(overall, by_domain, list(names))
+        return {"models": {row["model"]: _metrics(row.asDict()) for row in overall.collect()}}
 
 
 def model_names(config: Config) -> dict[str, bool]:

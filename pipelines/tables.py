@@ -30,6 +30,13 @@ def overwrite(frame: DataFrame, name: str, path: str) -> None:
     frame.write.format("delta").mode("overwrite").save(path)
 
 
+def append(frame: DataFrame, name: str, path: str) -> None:
+    """Adds the rows of `frame` to the table `name` at `path`, by the table's columns; others are left out."""
+    create_table(frame.sparkSession, name, path)
+    columns = read(frame.sparkSession, path).columns
+    frame.select(columns).write.format("delta").mode("append").save(path)
+
+
 def read(spark: SparkSession, path: str) -> DataFrame:
     return spark.read.format("delta").load(path)
 

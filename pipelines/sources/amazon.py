@@ -22,13 +22,15 @@ def read(spark: SparkSession, data: DataConfig) -> DataFrame:
     | A1   | B7   | Gift_Cards | 1441324800 | 5.0   |
     """
     pattern = require_path(spark, f"{data.path.rstrip('/')}/{_FILES}")
-    lines = spark.read.json(pattern, schema=_SCHEMA, columnNameOfCorruptRecord=MALFORMED)
+    # spark.read.json would pass over a line such as [] without a word
+    lines = spark.read.text(pattern).where("trim(value) != ''")
+    parsed = F.from_json("value", _SCHEMA, {"columnNameOfCorruptRecord": MALFORMED})
     encoded = F.replace(F.input_file_name(), F.lit("+"), F.lit("%2B"))  # a plus is no blank in a file's name
-    return lines.select(
-        F.col("reviewerID").alias("user"),
-        F.col("asin").alias("item"),
-        F.regexp_extract(F.url_decode(encoded), r"([^/]+?)(_5)?\.json\.gz$", 1).alias("domain"),
-        F.col("unixReviewTime").alias("time"),
-        F.col("overall").alias("event"),
-        MALFORMED,
+    return lines.select(parsed.alias("review"), encoded.alias("file")).select(
+        F.col("review.reviewerID").alias("user"),
+        F.col("review.asin").alias("item"),
+        F.regexp_extract(F.url_decode("file"), r"([^/]+?)(_5)?\.json\.gz$", 1).alias("domain"),
+        F.col("review.unixReviewTime").alias("time"),
+        F.col("review.overall").alias("event"),
+        f"review.{MALFORMED}",
     )

@@ -173,6 +173,13 @@ def test_amazon_lines_that_are_no_json_are_malformed(spark, tmp_path):
     assert [(row["column"], row["reason"]) for row in rejected] == [("line", "malformed")] * 2
 
 
+def test_amazon_lines_of_json_that_are_no_review_are_rejected_and_not_passed_over(spark, tmp_path):
+    write_reviews(tmp_path / "A_5.json.gz", review("A1", "B1", 5.0), "[]\n", "null\n", "{}\n", "\n")
+    log, _ = read(spark, "amazon", tmp_path)
+    assert log.count() == 4
+    assert rejects(parse(log)).count() == 3
+
+
 @pytest.mark.parametrize("category", ["Toys + Games", "50% off", "Bücher", "a%20b", "x.y"])
 def test_amazon_domain_is_the_name_as_it_was_written(spark, tmp_path, category):
     write_reviews(tmp_path / f"{category}_5.json.gz", review("A1", "B1", 5.0))

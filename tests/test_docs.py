@@ -1,0 +1,72 @@
+"""What the documentation tells a user to type is run, or at least checked key by key."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from training.config import load_config
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = ["data.domains=[Comedy,Drama,Western]", "training.epochs=1", "framework.dr_rounds=1", "framework.stop_group=2"]
+
+
+def commands_of(page):
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def the_chain():
+    """The four commands of the README, in their order."""
+    return [line for line in commands_of(ROOT / "README.md") if "--config" in line]
+
+
+def test_the_demo_is_the_readmes_commands():
+    demo = (ROOT / "Makefile").read_text().split("demo: setup")[1].split("\n\n")[0]
+    typed = [line.strip().split(" > ")[0].replace("$(CONF)", "conf/ml_latest_small.yaml") for line in demo.splitlines()]
+    assert [line for line in typed if "--config" in line] == the_chain()
+
+
+def test_the_readmes_commands_run_as_they_stand(tmp_path):
+    """On three domains, for an epoch; each must end with its summary."""
+    summaries = []
+    for command in the_chain():
+        typed = shlex.split(command) + [f"root={tmp_path}", *SMALL]
+        done = subprocess.run(typed, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stderr[-3000:]
+        summaries.append(json.loads(done.stdout.splitlines()[-1].removeprefix("[0]<stdout>:")))
+    build, train, longtail, evaluation = summaries
+    assert build["rows_in"] == build["rows_kept"] + build["rows_rejected"] + build["rows_duplicate"]
+    assert (build["domains"], train["ranks"], train["framework"]) == (3, 2, "mamdr")
+    assert longtail["domains"] + longtail["domains_skipped"] == 1
+    assert list(evaluation["models"]) == ["dn", "mamdr"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_names_things_that_exist(page):
+    for command in commands_of(page):
+        words = shlex.split(command.split("#")[0])
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
+        for word in words:
+            if word.endswith((".py", ".yaml")):
+                assert (ROOT / word).exists(), command
+        if "--config" in words:
+            after = words[words.index("--config") + 2 :]
+            load_config(str(ROOT / words[words.index("--config") + 1]), after)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_is_valid(path):
+    load_config(str(path))
