@@ -102,7 +102,7 @@ def test_frozen_vectors_come_from_a_delta_table_by_key(spark, built, tmp_path):
     keys = spark.read.format("delta").load(built.config().table("users"))
     path = str(tmp_path / "vectors")
     keys.selectExpr("key", "array(cast(key AS float), cast(1 AS float)) AS vector").write.format("delta").save(path)
-    config = built.config(f"model.user_vectors={path}")
+    config = built.config(f"model.user_vectors={path}", "framework.name=dn")
     vectors = load_vectors(config)
     assert set(vectors) == {"user_id"}
     for row in keys.collect():
