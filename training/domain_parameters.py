@@ -9,7 +9,7 @@ from deltalake import WriterProperties, write_deltalake
 
 from training.adapt import Adapted
 from training.parameters import Parameters
-from training.snapshot import open_table
+from training.snapshot import read_columns
 from training.specific import Specific
 
 # A row is as large as a network, and Spark reads up to 4,096 rows of a row group at once.
@@ -92,10 +92,9 @@ def append(path: str, rows: list[dict]) -> None:
         write_deltalake(path, to_table(rows), mode="append", writer_properties=SMALL_ROW_GROUPS)
 
 
-def has_version(path: str, version: str) -> bool:
-    """Whether the table at `path` has rows of a model version."""
-    actions = pa.table(open_table(path).get_add_actions(flatten=True))
-    return actions.num_rows > 0 and version in actions["partition.model_version"].to_pylist()
+def written_domains(path: str, version: str) -> set[int]:
+    """The ids of the domains that have a row of a model version in the table at `path`."""
+    return set(read_columns(path, ["domain_id"], {"model_version": version})["domain_id"].tolist())
 
 
 def _to_bytes(values: torch.Tensor) -> bytes:

@@ -23,19 +23,25 @@ from training.versions import model_path
 def adapt_heads(
     model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks, version: str
 ) -> None:
-    """Writes the reservoir for dr_longtail, and theta^i of the head domains, unless they are there."""
+    """Writes the reservoir for dr_longtail, and theta^i of the head domains that have none yet.
+
+    Each rank commits its own domains: a run that is started again adds those of a rank that did not come to it.
+    """
     helpers = gather_helpers(config, snapshot, ranks)
     if ranks.is_root:
         helpers.save(helpers_path(config, version))
     path = config.table("domain_parameters")
-    if ranks.on_root("heads done", lambda: domain_parameters.has_version(path, version)):
+    written = ranks.on_root("heads written", lambda: domain_parameters.written_domains(path, version))
+    if written.issuperset(snapshot.domains.domain_id[snapshot.domains.head].tolist()):
         return
     adapter = Adapter(model, theta, helpers, dr_settings(config))
     adapted = list(_adapt_own(adapter, config, snapshot, ranks))
     kept = _choose(adapted, config, ranks)
     buckets = dict(zip(snapshot.domains.domain_id.tolist(), snapshot.domains.first_bucket.tolist(), strict=True))
     rows = [
-        domain_parameters.to_row(one, kept[one.domain_id], version, buckets[one.domain_id], theta) for one in adapted
+        domain_parameters.to_row(one, kept[one.domain_id], version, buckets[one.domain_id], theta)
+        for one in adapted
+        if one.domain_id not in written
     ]
     domain_parameters.append(path, rows)
 

@@ -81,9 +81,9 @@ class InterleavedTrainer(Trainer):
     def write_domain_parameters(self, version: str) -> None:
         """Adds the best epoch's theta^i of every domain to the table domain_parameters, from each rank in a commit."""
         path = self.config.table("domain_parameters")
-        if self.ranks.on_root("written", lambda: domain_parameters.has_version(path, version)):
-            return
-        domain_parameters.append(path, list(self._rows(version)))
+        written = self.ranks.on_root("written", lambda: domain_parameters.written_domains(path, version))
+        rows = (row for row in self._rows(version) if row["domain_id"] not in written)
+        domain_parameters.append(path, list(rows))
 
     def _rows(self, version: str) -> Iterator[dict]:
         best = self.progress.best_epoch

@@ -92,14 +92,15 @@ def count_rows(path: str) -> int:
     return sum(_actions(open_table(path))["num_records"])
 
 
-def read_columns(path: str, columns: list[str]) -> dict[str, np.ndarray]:
-    """Some columns of a small Delta table. Raises UserError if one is not there."""
+def read_columns(path: str, columns: list[str], partition: dict[str, str] | None = None) -> dict[str, np.ndarray]:
+    """Some columns of a small Delta table, or of one partition. Raises UserError if one is not there."""
     table = open_table(path)
     present = [field.name for field in table.schema().fields]
     for column in columns:
         if column not in present:
             raise UserError(f'table {path} has no column "{column}": it has {", ".join(present)}')
-    parts = [pq.ParquetFile(_local(uri)).read(columns=columns) for uri in table.file_uris()]
+    chosen = [(name, "=", value) for name, value in partition.items()] if partition else None
+    parts = [pq.ParquetFile(_local(uri)).read(columns=columns) for uri in table.file_uris(file_pruning_predicate=chosen)]
     return {
         name: np.concatenate([part[name].to_numpy() for part in parts]) if parts else np.array([]) for name in columns
     }

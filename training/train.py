@@ -27,7 +27,7 @@ def train(config: Config) -> dict:
     ranks = Ranks()
     snapshot = ranks.on_root("snapshot", lambda: take_snapshot(config))
     device = choose_device(config.training.device, ranks.local_rank, ranks.local_size)
-    _refuse_idle_ranks(snapshot, ranks)
+    refuse_idle_ranks(snapshot, ranks.size)
     vectors = load_vectors(config)
     model = build_model(config.model, snapshot.sizes, config.seed, vectors).to(device)
     folder = model_path(config, shared_version(config, snapshot.version))
@@ -56,11 +56,12 @@ def train(config: Config) -> dict:
     }
 
 
-def _refuse_idle_ranks(snapshot: Snapshot, ranks: Ranks) -> None:
+def refuse_idle_ranks(snapshot: Snapshot, ranks: int) -> None:
+    """Raises UserError if there are more ranks than buckets to train on."""
     buckets = len(snapshot.rows_by_bucket("train"))
-    if ranks.size > buckets:
+    if ranks > buckets:
         raise UserError(
-            f"{ranks.size} ranks for {buckets} buckets of training samples leave some without work: "
+            f"{ranks} ranks for {buckets} buckets of training samples leave some without work: "
             f"start at most {buckets}, or build with a smaller data.bucket_rows"
         )
 

@@ -14,7 +14,7 @@ from training import checkpoint
 from training.config import PRESETS
 from training.errors import UserError
 from training.snapshot import read_columns, take_snapshot
-from training.train import train
+from training.train import refuse_idle_ranks, train
 from training.vectors import load_vectors
 from training.versions import shared_version
 
@@ -149,6 +149,27 @@ def test_rows_deleted_before_the_run_are_not_read(spark, built, tmp_path):
     spark.sql(f"DELETE FROM delta.`{config.table('samples')}` WHERE user_id = 3")
     left = spark.read.format("delta").load(config.table("samples")).where("split = 'train'").count()
     assert train(config)["samples"] == left
+
+
+@pytest.mark.parametrize("settings", [[], ["framework.interleave=true"]], ids=["heads", "interleaved"])
+def test_a_restart_adds_the_domains_that_a_rank_did_not_come_to_and_none_twice(spark, built, tmp_path, settings):
+    config = built.config("framework.name=mamdr", built.copy(tmp_path), *settings)
+    path = config.table("domain_parameters")
+    train(config)
+    before = sorted(read_columns(path, ["domain_id"])["domain_id"].tolist())
+    assert len(before) == (12 if settings else 2)
+    spark.sql(f"DELETE FROM delta.`{path}` WHERE domain_id = {before[0]}")
+    for _ in range(2):
+        train(config)
+        assert sorted(read_columns(path, ["domain_id"])["domain_id"].tolist()) == before
+
+
+def test_more_ranks_than_buckets_is_refused(built):
+    snapshot = take_snapshot(built.config())
+    buckets = len(snapshot.rows_by_bucket("train"))
+    refuse_idle_ranks(snapshot, buckets)
+    with pytest.raises(UserError, match=f"{buckets + 1} ranks for {buckets} buckets .*: start at most {buckets}"):
+        refuse_idle_ranks(snapshot, buckets + 1)
 
 
 def test_missing_tables_are_named(built, tmp_path):

@@ -39,6 +39,7 @@ def main(folder):
     torch.save(ranks.sum_rows("sum", ids, rows), f"{folder}/sum-{ranks.rank}.pt")
     assert ranks.on_root("root", lambda: [ranks.rank]) == [0]
     assert ranks.max("max", ranks.rank) == ranks.size - 1
+    assert ranks.gather("none on one", np.zeros((ranks.rank * 2, 3))).shape == (2, 3)
     assert ranks.gather("gather", np.full(ranks.rank + 1, ranks.rank)).tolist() == [0, 1, 1]
 
 
