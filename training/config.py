@@ -241,7 +241,7 @@ def _check(config: Config) -> None:
     }.items():
         require(value >= 1, key, "at least 1")
     require(data.head_rows is None or data.head_rows >= 0, "data.head_rows", "at least 0")
-    require(0 <= config.seed < 2**63, "seed", "an integer of at least 0 and below 2^63")
+    require(0 <= config.seed < 2**63, "seed", "an integer from 0 to 9223372036854775807")
     require(min(config.model.hidden, default=1) >= 1, "model.hidden", "a list of sizes, each at least 1")
     batch_size, inner_lr = framework.dr_batch_size, framework.dr_inner_lr
     require(batch_size is None or batch_size >= 1, "framework.dr_batch_size", "at least 1")
