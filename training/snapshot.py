@@ -100,7 +100,9 @@ def read_columns(path: str, columns: list[str], partition: dict[str, str] | None
         if column not in present:
             raise UserError(f'table {path} has no column "{column}": it has {", ".join(present)}')
     chosen = [(name, "=", value) for name, value in partition.items()] if partition else None
-    parts = [pq.ParquetFile(_local(uri)).read(columns=columns) for uri in table.file_uris(file_pruning_predicate=chosen)]
+    parts = [
+        pq.ParquetFile(_local(uri)).read(columns=columns) for uri in table.file_uris(file_pruning_predicate=chosen)
+    ]
     return {
         name: np.concatenate([part[name].to_numpy() for part in parts]) if parts else np.array([]) for name in columns
     }
