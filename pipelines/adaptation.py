@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -93,15 +94,16 @@ def map_domains(
     )
 
 
-_open: dict[str, tuple[nn.Module, Parameters]] = {}
+_open: dict[tuple[Path, int], tuple[nn.Module, Parameters]] = {}
 
 
 def open_theta(key: ModelKey) -> tuple[nn.Module, Parameters]:
-    """The module and theta^S of a model, opened once in a Python process."""
-    if key.shared not in _open:
+    """The module and theta^S of a model, opened once in a Python process; a run that went on is another model."""
+    name = (model_path(key.config, key.shared), key.best_epoch)
+    if name not in _open:
         _open.clear()
-        _open[key.shared] = load_theta(model_path(key.config, key.shared), key.config.model)
-    return _open[key.shared]
+        _open[name] = load_theta(name[0], key.config.model)
+    return _open[name]
 
 
 def open_adapter(key: ModelKey) -> Adapter:

@@ -51,5 +51,5 @@ def score(
         samples.select(columns)
         .groupBy("bucket")
         .cogroup(by_bucket.select("bucket", "domain_id", "rounds", "dense", "embeddings").groupBy("bucket"))
-        .applyInArrow(lambda rows, parameters: score_bucket(rows, parameters), SCHEMA)
+        .applyInArrow(score_bucket, SCHEMA)
     )

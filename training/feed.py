@@ -48,7 +48,7 @@ def read_rows(files: Sequence[DataFile], columns: Sequence[str] = FEED_COLUMNS) 
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in columns}
     if files:
-        # One worker reads in the order of the list; a second one reads no faster than the trainer consumes.
+        # One worker keeps the order of the list, and reads many times faster than a model trains.
         file_system, paths = get_filesystem_and_path_or_paths([f"file://{file.path}" for file in files])
         reader = QuietReader(
             file_system,

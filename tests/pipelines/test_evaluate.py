@@ -60,6 +60,17 @@ def test_means_leave_undefined_domains_out_and_say_so(spark):
     assert_df_equality(summarise(by_domain, overall), expected, ignore_nullable=True)
 
 
+def test_a_model_that_trained_on_is_opened_anew(spark, built, tmp_path):
+    """Spark keeps Python processes, and they keep the model they opened."""
+    root = built.copy(tmp_path)
+    found = []
+    for epochs in (1, 8):
+        config = built.config(root, "framework.name=joint", f"training.epochs={epochs}")
+        train(config)
+        found.append(evaluate(spark, config)["models"]["joint"]["logloss"])
+    assert found[0] != found[1]
+
+
 def test_the_shared_model_stands_beside_the_whole_one(built):
     assert model_names(built.config("framework.name=mamdr")) == {"dn": False, "mamdr": True}
     assert model_names(built.config("framework.name=joint")) == {"joint": False}
