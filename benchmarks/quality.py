@@ -35,7 +35,7 @@ METHODS = ("optimum", "popularity", "linear", "joint", "alternate", "dn", "mamdr
 CONFLICT = {"planted": 0.5, "planted_0": 0.0}
 DATA = ("ml_latest_small", *CONFLICT)
 
-# Chosen on the validation rows of seed 0; what is not named stands in conf/ or is the default.
+# Chosen on validation rows; what is not named stands in conf/ or is the default.
 SETTINGS = {
     "ml_latest_small": {
         "joint_dr": ["framework.inner_lr=0.001", "training.patience=5"],
