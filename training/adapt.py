@@ -13,11 +13,10 @@ from training.frameworks.dr import DRSettings, regularize
 from training.helpers import Helpers
 from training.metrics import domain_auc
 from training.parameters import Parameters
-from training.predict import predict_group
+from training.predict import MOST_DOMAINS, predict_group
 from training.specific import Group, Specific
 
-MOST_DOMAINS = 64  # in a group trained side by side
-MOST_ROWS = 32_768  # in a step of such a group
+MOST_ROWS = 32_768  # in a step of a group
 MOST_GROUPS = 8  # that choose their rounds
 
 

@@ -82,14 +82,12 @@ def from_row(row: Mapping, theta: Parameters) -> Specific | None:
     return Specific(_from_bytes(row["dense"]), ids, rows)
 
 
-def to_table(rows: list[dict]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
 def append(path: str, rows: list[dict]) -> None:
     """Adds rows to the table at `path`, in one commit, without Spark."""
     if rows:
-        write_deltalake(path, to_table(rows), mode="append", writer_properties=SMALL_ROW_GROUPS)
+        write_deltalake(
+            path, pa.Table.from_pylist(rows, schema=SCHEMA), mode="append", writer_properties=SMALL_ROW_GROUPS
+        )
 
 
 def written_domains(path: str, version: str) -> set[int]:
