@@ -1,4 +1,4 @@
-"""DR inside Spark tasks: whole buckets of rows in, rows about their domains out."""
+"""theta^i inside Spark tasks: whole buckets of rows in, rows about their domains out."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from torch import nn
 
-from training.adapt import Adapted, Adapter, dr_settings
+from training.adapt import Adapted, Adapter, specific_settings
 from training.batches import Columns
 from training.config import Config
 from training.device import use_cpu
-from training.feed import FEED_COLUMNS
+from training.feed import ORDER
 from training.heads import helpers_path
 from training.helpers import Helpers
 from training.parameters import Parameters
+from training.schema import Schema
 from training.store import load_theta, read_manifest
 from training.versions import model_path, shared_version, specific_version
 
@@ -34,12 +35,13 @@ class ModelKey:
     config: Config
     table_version: int
     best_epoch: int
+    schema: Schema
 
     @classmethod
     def find(cls, config: Config, table_version: int) -> "ModelKey":
         """The trained model of these settings. Raises UserError if there is none."""
         manifest = read_manifest(model_path(config, shared_version(config, table_version)))
-        return cls(config, table_version, manifest["progress"]["best_epoch"])
+        return cls(config, table_version, manifest["progress"]["best_epoch"], Schema.from_json(manifest["schema"]))
 
     @property
     def shared(self) -> str:
@@ -63,11 +65,13 @@ def map_domains(
 
     Args:
         rows: samples; only those of `buckets` are read.
-        rounds: how many rounds of DR, by domain.
+        rounds: how many rounds, by domain.
         keep_last: whether theta^i after the last round is wanted.
         to_row: makes an output row of (adapted domain, its bucket, theta^S).
         schema: of the output rows.
     """
+
+    names = key.schema.columns
 
     def adapt(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         batches = list(batches)
@@ -78,7 +82,9 @@ def map_domains(
         table = pa.Table.from_batches(batches)
         for bucket in sorted(pc.unique(table["bucket"]).to_pylist()):
             of_bucket = table.filter(pc.equal(table["bucket"], bucket))
-            train, val = (to_columns(of_bucket.filter(pc.equal(of_bucket["split"], s))) for s in ("train", "val"))
+            train, val = (
+                to_columns(of_bucket.filter(pc.equal(of_bucket["split"], split)), names) for split in ("train", "val")
+            )
             domains = [domain for domain in np.unique(train["domain_id"]).tolist() if domain in rounds]
             adapted = adapter.adapt(train, val, domains, rounds, keep=None if keep_last else ())
             made = (to_row(one, bucket, adapter.theta) for one in adapted)
@@ -88,7 +94,7 @@ def map_domains(
     chosen = rows.where(F.col("bucket").isin(list(buckets)) & F.col("split").isin("train", "val"))
     parallelism = rows.sparkSession.sparkContext.defaultParallelism
     return (
-        chosen.select(*FEED_COLUMNS, "bucket", "split")
+        chosen.select(*names, "bucket", "split")
         .repartition(min(len(buckets), 4 * parallelism), "bucket")
         .mapInArrow(adapt, from_arrow_schema(schema))
     )
@@ -102,16 +108,22 @@ def open_theta(key: ModelKey) -> tuple[nn.Module, Parameters]:
     name = (model_path(key.config, key.shared), key.best_epoch)
     if name not in _open:
         _open.clear()
-        _open[name] = load_theta(name[0], key.config.model)
+        _open[name] = load_theta(name[0], key.config)
     return _open[name]
 
 
 def open_adapter(key: ModelKey) -> Adapter:
     helpers = Helpers.load(helpers_path(key.config, key.specific))
-    return Adapter(*open_theta(key), helpers, dr_settings(key.config))
+    return Adapter(*open_theta(key), helpers, specific_settings(key.config))
 
 
-def to_columns(table: pa.Table) -> Columns:
-    """The feed's columns, sorted as the trainer's feed sorts them."""
-    table = table.sort_by([(name, "ascending") for name in FEED_COLUMNS])
-    return {name: table[name].to_numpy() for name in FEED_COLUMNS}
+def to_columns(table: pa.Table, names: Sequence[str]) -> Columns:
+    """Some columns, sorted as the trainer's feed sorts them; those of lists of one length have shape (rows, length)."""
+    table = table.select(names).sort_by([(name, "ascending") for name in ORDER])
+    return {name: _to_array(table[name].combine_chunks()) for name in names}
+
+
+def _to_array(column: pa.Array) -> np.ndarray:
+    if pa.types.is_list(column.type):
+        return column.flatten().to_numpy().reshape(len(column), -1)
+    return column.to_numpy()

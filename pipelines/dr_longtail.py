@@ -1,4 +1,4 @@
-"""Learns theta^i of every tail domain by DR against theta^S, many domains a task.
+"""Learns theta^i of every tail domain against theta^S, by DR or finetuning, many domains a task.
 
     spark-submit pipelines/dr_longtail.py --config conf/ml_latest_small.yaml [key=value ...]
 
@@ -20,7 +20,7 @@ from pipelines import tables
 from pipelines.adaptation import ModelKey, map_domains
 from pipelines.session import run_job
 from training import domain_parameters
-from training.adapt import Adapted, choose_rounds, size_groups
+from training.adapt import Adapted, choose_rounds, size_groups, specific_settings
 from training.config import Config
 from training.errors import UserError
 from training.hashing import hash_keys
@@ -36,7 +36,7 @@ PILOT = pa.schema([("domain_id", pa.int32()), ("val_auc", pa.list_(pa.float64())
 def dr_longtail(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
-    if config.framework.specific != "dr":
+    if config.framework.specific == "none":
         raise UserError(f"framework {config.framework.name} adds nothing by domain: set framework.name=mamdr")
     snapshot = take_snapshot(config)
     key = ModelKey.find(config, snapshot.version)
@@ -52,7 +52,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
         rounds = _load_rounds(rows, tail, key)
         bucket_of = dict(zip(tail.domain_id.tolist(), tail.first_bucket.tolist(), strict=True))
         waves = _waves({bucket_of[domain] for domain in left}, WAVE * spark.sparkContext.defaultParallelism)
-        for buckets in tqdm(waves, desc="DR, tail domains", unit="wave", file=sys.stderr):
+        for buckets in tqdm(waves, desc="theta^i, tail domains", unit="wave", file=sys.stderr):
             chosen = {domain: rounds[domain] for domain in left if bucket_of[domain] in buckets}
             adapt(rows, chosen, buckets, key).write.format("delta").mode("append").save(path)
     seconds = time.monotonic() - start
@@ -66,7 +66,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
 
 
 def adapt(rows: DataFrame, rounds: dict[int, int], buckets: list[int], key: ModelKey) -> DataFrame:
-    """theta^i of the domains in `rounds` after so many rounds of DR, as rows of domain_parameters."""
+    """theta^i of the domains in `rounds` after so many rounds, as rows of domain_parameters."""
 
     def to_row(adapted: Adapted, bucket: int, theta: Parameters) -> dict:
         return domain_parameters.to_row(adapted, rounds[adapted.domain_id], key.specific, bucket, theta)
@@ -83,19 +83,19 @@ def _load_rounds(rows: DataFrame, tail: Domains, key: ModelKey) -> dict[int, int
 
 
 def _choose_rounds(rows: DataFrame, tail: Domains, key: ModelKey) -> dict[int, int]:
-    """Lets a pilot of each group of like size, `framework.stop_group` domains or so, try all rounds of DR.
+    """Lets a pilot of each group of like size, `framework.stop_group` domains or so, try all rounds.
 
     The group keeps the rounds that serve its pilot best on validation rows.
     """
-    framework = key.config.framework
-    groups = size_groups(tail.rows_train, framework.stop_group)
+    stop_group, most = key.config.framework.stop_group, len(specific_settings(key.config).rounds)
+    groups = size_groups(tail.rows_train, stop_group)
     draws = hash_keys(key.config.seed, tail.domain_id)
     pilot = np.zeros(len(groups), bool)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
-        pilot[members[np.argsort(draws[members])][: framework.stop_group]] = True
-    tried = dict.fromkeys(tail.domain_id[pilot].tolist(), framework.dr_rounds)
-    print(f"DR: {len(tried)} of {len(groups)} tail domains try {framework.dr_rounds} rounds", file=sys.stderr)
+        pilot[members[np.argsort(draws[members])][:stop_group]] = True
+    tried = dict.fromkeys(tail.domain_id[pilot].tolist(), most)
+    print(f"theta^i: {len(tried)} of {len(groups)} tail domains try {most} rounds", file=sys.stderr)
 
     def to_row(adapted: Adapted, bucket: int, theta: Parameters) -> dict:
         return {"domain_id": adapted.domain_id, "val_auc": adapted.val_auc.tolist()}
@@ -105,8 +105,8 @@ def _choose_rounds(rows: DataFrame, tail: Domains, key: ModelKey) -> dict[int, i
     place = np.searchsorted(tail.domain_id, scored["domain_id"].to_numpy())
     kept = choose_rounds(groups[place], np.stack(scored["val_auc"]))
     for group in np.unique(groups):
-        most = tail.rows_train[groups == group].max()
-        print(f"DR: domains of up to {most} training rows keep {kept.get(group, 0)} rounds", file=sys.stderr)
+        largest = tail.rows_train[groups == group].max()
+        print(f"theta^i: domains of up to {largest} training rows keep {kept.get(group, 0)} rounds", file=sys.stderr)
     return {int(d): kept.get(group, 0) for d, group in zip(tail.domain_id, groups.tolist(), strict=True)}
 
 

@@ -14,7 +14,7 @@ from pipelines import tables
 from pipelines.adaptation import ModelKey
 from pipelines.scoring import score
 from pipelines.session import persisting, run_job
-from training.config import PRESETS, Config
+from training.config import Config, framework_name
 from training.errors import UserError
 from training.snapshot import take_snapshot
 
@@ -54,8 +54,9 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
 
 def model_names(config: Config) -> dict[str, bool]:
     """The models to test, and whether theta^i is added: the shared one, and the whole if it is another."""
-    shared = next(name for name, parts in PRESETS.items() if parts == (config.framework.shared, "none"))
-    return {shared: False} | {config.framework.name: config.framework.specific != "none"}
+    return {framework_name(config.framework.shared, "none"): False} | {
+        config.framework.name: config.framework.specific != "none"
+    }
 
 
 def auc_by(scores: DataFrame, group: str) -> DataFrame:

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from pipelines.adaptation import ModelKey, open_theta, to_columns
 from training.device import use_cpu
 from training.domain_parameters import from_row
+from training.feed import ORDER
 from training.predict import predict, predict_specific
 
 SCHEMA = "model STRING, domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, logit DOUBLE"
@@ -19,7 +20,7 @@ def score(
     """The logits of `samples` under each of the models `names`.
 
     Args:
-        samples: domain_id, user_id, item_id, label, bucket.
+        samples: the columns of the model's schema, and bucket.
         specific: rows of domain_parameters of the model version; a domain that is not there has theta^i = 0.
         domains: the domains table, which tells in which buckets a domain lies.
         names: by the model's name whether theta^i is added.
@@ -28,17 +29,21 @@ def score(
         A row a sample and model, as in SCHEMA.
     """
 
+    names_read = key.schema.columns
+
     def score_bucket(rows: pa.Table, parameters: pa.Table) -> pa.Table:
         use_cpu(threads=1)
         model, theta = open_theta(key)
-        columns = to_columns(rows)
+        columns = to_columns(rows, names_read)
         shared = predict(model, columns, torch.device("cpu"))
         known = {row["domain_id"]: from_row(row, theta) for row in parameters.to_pylist()}
         known = {domain: value for domain, value in known.items() if value is not None}
         parts = []
         for name, adds_specific in names.items():
             logits = predict_specific(model, theta, columns, known, shared) if adds_specific else shared
-            table = pa.table(columns).append_column("logit", pa.array(logits, pa.float64()))
+            table = pa.table({name: columns[name] for name in ORDER}).append_column(
+                "logit", pa.array(logits, pa.float64())
+            )
             parts.append(table.add_column(0, "model", pa.array([name] * len(logits), pa.string())))
         return pa.concat_tables(parts)
 
@@ -46,9 +51,8 @@ def score(
         "domain_id", F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")).alias("bucket")
     )
     by_bucket = specific.where("rounds > 0").drop("bucket").join(F.broadcast(places), "domain_id")
-    columns = ["domain_id", "user_id", "item_id", "label", "bucket"]
     return (
-        samples.select(columns)
+        samples.select(*names_read, "bucket")
         .groupBy("bucket")
         .cogroup(by_bucket.select("bucket", "domain_id", "rounds", "dense", "embeddings").groupBy("bucket"))
         .applyInArrow(score_bucket, SCHEMA)

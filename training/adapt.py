@@ -1,4 +1,4 @@
-"""From theta^S to theta^i of many domains: groups of like size, rounds of DR, and a stop that may keep none."""
+"""From theta^S to theta^i of many domains: groups of like size, rounds of a framework, a stop that may keep none."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,14 @@ from torch import nn
 
 from training.batches import Columns, Rows
 from training.config import Config
-from training.frameworks.dr import DRSettings, regularize
+from training.frameworks import SPECIFIC
+from training.frameworks.group_run import GroupRun, SpecificSettings
 from training.helpers import Helpers
 from training.metrics import domain_auc
 from training.parameters import Parameters
 from training.predict import MOST_DOMAINS, predict_group
 from training.specific import Group, Specific
+from training.vocabularies import distinct_ids
 
 MOST_ROWS = 32_768  # in a step of a group
 MOST_GROUPS = 8  # that choose their rounds
@@ -22,7 +24,7 @@ MOST_GROUPS = 8  # that choose their rounds
 
 @dataclass
 class Adapted:
-    """A domain after some rounds of DR.
+    """A domain after some rounds.
 
     Attributes:
         specific: theta^i after each round that was asked for, by round.
@@ -36,11 +38,16 @@ class Adapted:
     val_auc: np.ndarray
 
 
-def dr_settings(config: Config) -> DRSettings:
+def specific_settings(config: Config) -> SpecificSettings:
     framework = config.framework
-    return DRSettings(
-        inner_lr=framework.dr_inner_lr or framework.inner_lr,
+    inner_lr = framework.dr_inner_lr or framework.inner_lr
+    regularized = framework.specific in ("dr", "dr_finetune")
+    finetuned = framework.specific in ("finetune", "dr_finetune")
+    return SpecificSettings(
+        rounds=("dr",) * (framework.dr_rounds * regularized) + ("finetune",) * (framework.finetune_rounds * finetuned),
+        inner_lr=inner_lr,
         outer_lr=framework.dr_lr,
+        finetune_lr=framework.finetune_lr or inner_lr,
         helpers=framework.helpers,
         batch_size=framework.dr_batch_size or config.training.batch_size,
         seed=config.seed,
@@ -48,15 +55,14 @@ def dr_settings(config: Config) -> DRSettings:
 
 
 class Adapter:
-    """Runs DR against one theta^S.
+    """Learns theta^i against one theta^S.
 
     `theta` is on the device to train on; `helpers` is the reservoir of helper rows.
     """
 
-    def __init__(self, model: nn.Module, theta: Parameters, helpers: Helpers, settings: DRSettings) -> None:
+    def __init__(self, model: nn.Module, theta: Parameters, helpers: Helpers, settings: SpecificSettings) -> None:
         self.model, self.theta, self.settings = model, theta, settings
-        some = next(iter(theta.dense.values()))
-        self._dtype, self._device = some.dtype, some.device
+        self._dtype, self._device = theta.like.dtype, theta.like.device
         self._reservoir = (helpers, Rows(helpers.columns, self._dtype, self._device))
 
     def adapt(
@@ -120,17 +126,10 @@ class Adapter:
         aucs, specifics = [self._val_auc(group, domains, val)], {}
         wanted = {rounds} if keep is None else set(keep)
         for turn in range(1, rounds + 1):
-            self.model.train()
-            group = regularize(
-                self.model,
-                self.theta,
-                group,
-                domains,
-                train,
-                self._reservoir,
-                self.settings,
-                first_turn + turn,
-            )
+            run = GroupRun(self.model, self.theta, domains, train, self._reservoir, self.settings, first_turn + turn)
+            self._train_mode()
+            run.seed_dropout()
+            SPECIFIC[self.settings.rounds[turn - 1]](group, run)
             aucs.append(self._val_auc(group, domains, val))
             if turn in wanted:
                 specifics[turn] = group.unstack(self.theta)
@@ -143,9 +142,17 @@ class Adapter:
                 np.array([auc[index] for auc in aucs]),
             )
 
+    def _train_mode(self) -> None:
+        """Dropout is on; what keeps statistics of its inputs uses those of theta^S, and leaves them."""
+        self.model.train()
+        for module in self.model.modules():
+            if any(buffer.is_floating_point() for buffer in module.buffers(recurse=False)):
+                module.eval()
+
     def _zero(self, train: Rows, domain: int) -> Specific:
         rows = torch.from_numpy(train.rows_of[domain]).to(self._device)
-        ids = {feature: torch.unique(train.features[feature][rows]) for feature in self.theta.features}
+        features = {name: column[rows] for name, column in train.features.items()}
+        ids = distinct_ids(features, self.theta.features_of)
         return Specific(
             torch.zeros(
                 sum(value.numel() for value in self.theta.dense.values()),
@@ -154,7 +161,7 @@ class Adapter:
             ),
             ids,
             {
-                name: table.new_zeros(len(ids[self.theta.feature_of[name]]), table.shape[1])
+                name: table.new_zeros(len(ids[self.theta.vocabulary_of[name]]), table.shape[1])
                 for name, table in self.theta.tables.items()
             },
         )
@@ -191,7 +198,7 @@ def size_groups(rows: np.ndarray, group_size: int) -> np.ndarray:
 
 
 def choose_rounds(groups: np.ndarray, val_auc: np.ndarray) -> dict[int, int]:
-    """How many rounds of DR each group of domains keeps: those of the best mean validation AUC, or none.
+    """How many rounds each group of domains keeps: those of the best mean validation AUC, or none.
 
     Args:
         groups: the group of each domain, shape (domains,).

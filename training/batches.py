@@ -1,14 +1,16 @@
 """Domain-bucketed sampling: the rows of a patch, cut into batches that are pure in a domain or a pack of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from training.schema import LABEL
+from training.vocabularies import number_ids
+
 Columns = dict[str, np.ndarray]  # domain_id, user_id, item_id, label, ...: one array a column
-LABEL = "label"
 
 
 def to_features(columns: Columns, device: torch.device) -> dict[str, Tensor]:
@@ -29,6 +31,15 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def split(self, last: int) -> tuple["Batch", "Batch"]:
+        """The other rows, and the `last` ones; of a single row, that row twice."""
+        cut = max(1, len(self) - last)
+
+        def part(rows: slice) -> "Batch":
+            return Batch({name: column[rows] for name, column in self.features.items()}, self.labels[rows])
+
+        return part(slice(cut)), part(slice(len(self) - last, None))
 
 
 class Rows:
@@ -62,24 +73,24 @@ class Patch:
     """The rows that a rank trains on in one round: whole buckets, sorted by domain.
 
     Attributes:
-        ids: for each looked-up feature the distinct values in the patch, sorted, int64.
+        ids: for each vocabulary the distinct ids in the patch, sorted, int64.
         starts, domain_ids: where each domain's rows start, and its id.
     """
 
-    def __init__(self, columns: Columns, features: list[str], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, columns: Columns, features_of: Mapping[str, tuple[str, ...]], device: torch.device, dtype: torch.dtype
+    ) -> None:
         """Args:
-        columns: the rows, sorted by domain_id. features: those that are row numbers of tables.
+        columns: the rows, sorted by domain_id. features_of: the features that look up tables, by vocabulary.
         """
         self.rows = len(columns[LABEL])
         self.domain_ids, self.starts = np.unique(columns["domain_id"], return_index=True)
         self.labels = torch.tensor(columns[LABEL]).to(device, dtype)
         self.features = to_features(columns, device)
-        self.ids, self._local = {}, dict(self.features)
-        for name in features:
-            self.ids[name], self._local[name] = torch.unique(self.features[name], return_inverse=True)
+        self.ids, self._local = number_ids(self.features, features_of)
 
     def batch(self, rows: np.ndarray, local: bool = False) -> Batch:
-        """The batch of these rows; with `local`, looked-up features number the rows of `ids` instead."""
+        """The batch of these rows; with `local`, their ids number those in `ids` instead."""
         index = torch.from_numpy(rows).to(self.labels.device)
         source = self._local if local else self.features
         return Batch({name: column[index] for name, column in source.items()}, self.labels[index])
@@ -91,7 +102,7 @@ class Patch:
 
 def shuffled_batches(rows: int, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
     """All row numbers in random order, in batches of `batch_size`; the last may be shorter."""
-    return _cut(rng.permutation(rows), batch_size)
+    return _cut(rng.permutation(rows), batch_size) if rows else []
 
 
 def domain_walk(patch: Patch, batch_size: int, pack: bool, rng: np.random.Generator) -> list[list[np.ndarray]]:

@@ -7,7 +7,8 @@ The names here are the names in YAML files and on the command line. A job gets i
 
 import argparse
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,13 +19,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from training.errors import UserError
 
-PRESETS = {  # framework.name: (framework.shared, framework.specific)
-    "joint": ("joint", "none"),
-    "alternate": ("alternate", "none"),
-    "dn": ("dn", "none"),
-    "joint_dr": ("joint", "dr"),
-    "alternate_dr": ("alternate", "dr"),
+SHARED = ("none", "joint", "alternate", "weighted", "pcgrad", "maml", "reptile", "mldg", "dn")
+SPECIFIC = ("none", "finetune", "dr", "dr_finetune")
+# framework.name: (framework.shared, framework.specific), such as joint, joint_dr and dn_dr_finetune ...
+PRESETS = {
+    shared if specific == "none" else f"{shared}_{specific}": (shared, specific)
+    for shared in SHARED
+    for specific in SPECIFIC
+}
+# ... and the names that such a pair has in the papers.
+PAPER_NAMES = {
     "mamdr": ("dn", "dr"),
+    "mamdr_finetune": ("dn", "dr_finetune"),
+    "separate": ("none", "finetune"),
 }
 
 
@@ -40,11 +47,23 @@ class ColumnsConfig:
 
 
 @dataclass
+class FeatureConfig:
+    """A further feature of the samples, made from a column of the log."""
+
+    kind: str = MISSING  # category | dense (a number) | list (of categories) | sequence (of item keys, newest last)
+    of: str = "row"  # user | item: the latest value of each is used; row: the row's own, where the log has labels
+    column: str | None = None  # absent: named as the feature
+    length: int = 20  # of a list or sequence: of longer ones the last values are kept
+    separator: str = "|"  # between the values of a list or sequence that the log has as one string
+
+
+@dataclass
 class DataConfig:
     source: str = MISSING  # movielens | amazon | csv | parquet | delta
     path: str = MISSING
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     positive_at: float | None = None  # label = (value >= positive_at); absent: the column holds 0 and 1
+    features: dict[str, FeatureConfig] = field(default_factory=dict)  # by name: beside user, item and domain ids
     domains: list[str] | None = None  # keep only these domain keys
     ctr_ratio: float | None = None  # positives / samples where negatives are drawn; absent: by domain ...
     ctr_range: list[float] = field(default_factory=lambda: [0.2, 0.5])  # ... uniform in this range
@@ -55,10 +74,11 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    name: str = "mlp"  # mlp | deepfm
+    name: str = "mlp"  # a name in training/models, or the import path of a module of your own
     embedding_dim: int = 16
     hidden: list[int] = field(default_factory=lambda: [256, 128, 64])
     dropout: float = 0.5
+    pooling: str = "mean"  # of sequences: mean | attention (DIN)
     user_vectors: str | None = None  # a Delta table (key, vector): frozen instead of learned user embeddings
     item_vectors: str | None = None
 
@@ -66,15 +86,20 @@ class ModelConfig:
 @dataclass
 class FrameworkConfig:
     name: str | None = None  # a preset that sets shared and specific, unless they are given
-    shared: str | None = None  # joint | alternate | dn: how theta^S is learned
-    specific: str | None = None  # none | dr: what a domain adds
-    inner_lr: float = 1e-3  # alpha of Algorithms 1 and 2
-    outer_lr: float = 0.5  # beta of Algorithm 1
-    reset_moments: bool = True  # DN: forget the inner optimiser's moments at the start of each round
+    shared: str | None = None  # how theta^S is learned: one of SHARED; none leaves it as it was drawn
+    specific: str | None = None  # what a domain adds: one of SPECIFIC
+    inner_lr: float = 1e-3  # of Adam; alpha of Algorithms 1 and 2
+    outer_lr: float = 0.5  # beta of Algorithm 1; of Reptile's outer step
+    meta_lr: float = 1e-2  # MAML, MLDG: the rate of the step that is looked ahead
+    meta_share: float = 0.2  # MAML: of a batch's rows, MLDG: of the domains that this step is judged by
+    second_order: bool = False  # MAML, MLDG: differentiate through that step
+    pcgrad_domains: int = 8  # PCGrad: whose gradients are compared in one step
     dr_lr: float = 0.5  # gamma of Algorithm 2
     dr_inner_lr: float | None = None  # alpha of Algorithm 2; absent: inner_lr
     dr_rounds: int = 3  # how often Algorithm 2 runs for each domain, at most; a stop may keep fewer
-    dr_batch_size: int | None = None  # absent: training.batch_size
+    dr_batch_size: int | None = None  # of DR and finetuning; absent: training.batch_size
+    finetune_lr: float | None = None  # absent: that of DR
+    finetune_rounds: int = 3  # passes over a domain's own rows, at most; a stop may keep fewer
     helpers: int = 5  # k of Algorithm 2
     helper_rows: int = 128  # rows of a helper domain in one step
     helper_domains: int = 4096  # helper domains are drawn from a sample of at most so many domains
@@ -132,8 +157,9 @@ def load_config(path: str, settings: Sequence[str] = ()) -> Config:
     if not isinstance(values, dict):
         raise UserError(f"config {path} must hold keys and values, as those in conf/ do")
     pairs = [_parse_setting(setting) for setting in settings]
-    known = _dotted_keys(Config)
-    for key, where in [(key, path) for key in _flatten(values)] + [(key, "command line") for key, _ in pairs]:
+    given = [(key, path) for key in _flatten(values)] + [(key, "command line") for key, _ in pairs]
+    known = _known_keys(key.split(".")[2] for key, _ in given if key.startswith("data.features."))
+    for key, where in given:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise UserError(f'config key "{key}" ({where}) does not exist: did you mean "{nearest}"?')
@@ -184,6 +210,12 @@ def _dotted_keys(config_class: type, prefix: str = "") -> list[str]:
     return keys
 
 
+def _known_keys(features: Iterable[str]) -> list[str]:
+    """All keys; those of a feature under its own name."""
+    of_features = [key for name in features for key in _dotted_keys(FeatureConfig, f"data.features.{name}.")]
+    return _dotted_keys(Config) + of_features
+
+
 def _flatten(values: dict, prefix: str = "") -> list[str]:
     keys = []
     for name, value in values.items():
@@ -194,17 +226,25 @@ def _flatten(values: dict, prefix: str = "") -> list[str]:
 
 def _apply_preset(framework: FrameworkConfig) -> None:
     """Lets name, shared and specific agree: explicit parts win over the preset, and the pair gives the name."""
-    if framework.name is not None and framework.name not in PRESETS:
-        raise UserError(f'framework.name "{framework.name}" does not exist: choose one of {", ".join(PRESETS)}')
-    shared, specific = PRESETS[framework.name or "mamdr"]
-    pair = (framework.shared or shared, framework.specific or specific)
-    names = {parts: name for name, parts in PRESETS.items()}
-    if pair not in names:
+    presets = PAPER_NAMES | PRESETS
+    if framework.name is not None and framework.name not in presets:
+        suffixes = ", ".join(f"_{specific}" for specific in SPECIFIC[1:])
         raise UserError(
-            f'framework.shared "{pair[0]}" with framework.specific "{pair[1]}" does not exist: '
-            "shared is one of joint, alternate, dn and specific one of none, dr"
+            f'framework.name "{framework.name}" does not exist: choose one of {", ".join(SHARED)}, '
+            f"one of them with {suffixes} behind it, or {', '.join(PAPER_NAMES)}"
         )
-    framework.name, (framework.shared, framework.specific) = names[pair], pair
+    shared, specific = presets[framework.name or "mamdr"]
+    framework.shared, framework.specific = framework.shared or shared, framework.specific or specific
+    for key, known in (("shared", SHARED), ("specific", SPECIFIC)):
+        value = getattr(framework, key)
+        if value not in known:
+            raise UserError(f'framework.{key} "{value}" does not exist: choose one of {", ".join(known)}')
+    framework.name = framework_name(framework.shared, framework.specific)
+
+
+def framework_name(shared: str, specific: str) -> str:
+    """The name of a pair: the papers' where it has one."""
+    return next(name for name, pair in (PAPER_NAMES | PRESETS).items() if pair == (shared, specific))
 
 
 def _check(config: Config) -> None:
@@ -214,6 +254,8 @@ def _check(config: Config) -> None:
         if not holds:
             raise UserError(f'config key "{key}" must be {rule}')
 
+    for name, feature in data.features.items():
+        _check_feature(name, feature)
     ratios = data.ctr_range
     require(
         len(ratios) == 2 and 0 < ratios[0] <= ratios[1] <= 1,
@@ -237,18 +279,24 @@ def _check(config: Config) -> None:
         "framework.helpers": framework.helpers,
         "framework.helper_rows": framework.helper_rows,
         "framework.dr_rounds": framework.dr_rounds,
+        "framework.finetune_rounds": framework.finetune_rounds,
         "framework.stop_group": framework.stop_group,
     }.items():
         require(value >= 1, key, "at least 1")
     require(data.head_rows is None or data.head_rows >= 0, "data.head_rows", "at least 0")
     require(0 <= config.seed < 2**63, "seed", "an integer from 0 to 9223372036854775807")
     require(min(config.model.hidden, default=1) >= 1, "model.hidden", "a list of sizes, each at least 1")
-    batch_size, inner_lr = framework.dr_batch_size, framework.dr_inner_lr
+    batch_size = framework.dr_batch_size
     require(batch_size is None or batch_size >= 1, "framework.dr_batch_size", "at least 1")
-    require(inner_lr is None or inner_lr > 0, "framework.dr_inner_lr", "above 0")
+    for key in ("dr_inner_lr", "finetune_lr"):
+        rate = getattr(framework, key)
+        require(rate is None or rate > 0, f"framework.{key}", "above 0")
     require(framework.helper_domains >= 2, "framework.helper_domains", "at least 2")
+    require(config.model.pooling in ("mean", "attention"), "model.pooling", "mean or attention")
+    require(0 < framework.meta_share < 1, "framework.meta_share", "between 0 and 1")
+    require(framework.pcgrad_domains >= 2, "framework.pcgrad_domains", "at least 2")
     require(0 <= config.model.dropout < 1, "model.dropout", "at least 0 and below 1")
-    for key in ("inner_lr", "outer_lr", "dr_lr"):
+    for key in ("inner_lr", "outer_lr", "meta_lr", "dr_lr"):
         require(getattr(framework, key) > 0, f"framework.{key}", "above 0")
     require(training.device in ("auto", "cpu", "cuda"), "training.device", "auto, cpu or cuda")
     require(
@@ -256,3 +304,19 @@ def _check(config: Config) -> None:
         "framework.interleave",
         "false unless framework.name is mamdr",
     )
+
+
+KINDS = ("category", "dense", "list", "sequence")
+OWNERS = ("row", "user", "item")
+TAKEN = {"user_id", "item_id", "domain_id", "user", "item", "domain", "label", "time", "event", "bucket", "split"}
+
+
+def _check_feature(name: str, feature: FeatureConfig) -> None:
+    key = f"data.features.{name}"
+    if name in TAKEN or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise UserError(f'config key "{key}": a feature is named by small letters, digits and _, and not {name}')
+    for part, known in (("kind", KINDS), ("of", OWNERS)):
+        if getattr(feature, part) not in known:
+            raise UserError(f'config key "{key}.{part}" must be one of {", ".join(known)}')
+    if feature.length < 1:
+        raise UserError(f'config key "{key}.length" must be at least 1')

@@ -54,7 +54,7 @@ def to_row(adapted: Adapted, rounds: int, version: str, bucket: int, theta: Para
         "embeddings": [
             {
                 "name": name,
-                "ids": specific.ids[theta.feature_of[name]].tolist(),
+                "ids": specific.ids[theta.vocabulary_of[name]].tolist(),
                 "values": _to_bytes(rows),
             }
             for name, rows in specific.rows.items()
@@ -74,11 +74,11 @@ def from_row(row: Mapping, theta: Parameters) -> Specific | None:
         return None
     ids, rows = {}, {}
     for entry in row["embeddings"]:
-        feature = theta.feature_of[entry["name"]]
-        ids[feature] = torch.tensor(np.asarray(entry["ids"], np.int64))
-        rows[entry["name"]] = _from_bytes(entry["values"]).view(len(ids[feature]), -1)
-    for feature in theta.features:
-        ids.setdefault(feature, torch.empty(0, dtype=torch.int64))
+        vocabulary = theta.vocabulary_of[entry["name"]]
+        ids[vocabulary] = torch.tensor(np.asarray(entry["ids"], np.int64))
+        rows[entry["name"]] = _from_bytes(entry["values"]).view(len(ids[vocabulary]), -1)
+    for vocabulary in theta.features_of:
+        ids.setdefault(vocabulary, torch.empty(0, dtype=torch.int64))
     return Specific(_from_bytes(row["dense"]), ids, rows)
 
 

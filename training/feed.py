@@ -17,7 +17,7 @@ from training.snapshot import DataFile
 # Petastorm 0.13 is written for an older pyarrow, which the locked one still serves, with a warning a call.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
 
-FEED_COLUMNS = ("domain_id", "user_id", "item_id", "label")
+ORDER = ("domain_id", "user_id", "item_id", "label")  # what rows are sorted by
 
 
 class CompleteThreadPool(ThreadPool):
@@ -40,7 +40,7 @@ class QuietReader(Reader):
         pass
 
 
-def read_rows(files: Sequence[DataFile], columns: Sequence[str] = FEED_COLUMNS) -> Columns:
+def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ORDER) -> Columns:
     """Reads some files of a snapshot whole, sorted by domain_id, user_id, item_id, label.
 
     Raises:
@@ -73,7 +73,7 @@ def read_rows(files: Sequence[DataFile], columns: Sequence[str] = FEED_COLUMNS) 
 
 def _sorted(columns: Columns) -> Columns:
     """Files are sorted by these columns, but a head domain's rows are in several: most times there is little to do."""
-    order = np.lexsort([columns[name] for name in ("label", "item_id", "user_id", "domain_id")])
+    order = np.lexsort([columns[name] for name in reversed(ORDER)])
     return {name: column[order] for name, column in columns.items()}
 
 

@@ -1,4 +1,4 @@
-"""DR on the workers: the head domains, each on one rank."""
+"""theta^i on the workers: the head domains, each on one rank."""
 
 import sys
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from torch import nn
 from tqdm import tqdm
 
 from training import domain_parameters
-from training.adapt import Adapted, Adapter, choose_rounds, dr_settings, size_groups
+from training.adapt import Adapted, Adapter, choose_rounds, size_groups, specific_settings
 from training.batches import Columns
 from training.config import Config
-from training.feed import FEED_COLUMNS, plan_epoch, read_rows, share_out
+from training.feed import plan_epoch, read_rows, share_out
 from training.helpers import Helpers, choose_helper_domains
 from training.parameters import Parameters
 from training.ranks import Ranks
@@ -34,9 +34,9 @@ def adapt_heads(
     written = ranks.on_root("heads written", lambda: domain_parameters.written_domains(path, version))
     if written.issuperset(snapshot.domains.domain_id[snapshot.domains.head].tolist()):
         return
-    adapter = Adapter(model, theta, helpers, dr_settings(config))
+    adapter = Adapter(model, theta, helpers, specific_settings(config))
     adapted = list(_adapt_own(adapter, config, snapshot, ranks))
-    kept = _choose(adapted, config, ranks)
+    kept = _choose(adapted, len(adapter.settings.rounds), config.framework.stop_group, ranks)
     buckets = dict(zip(snapshot.domains.domain_id.tolist(), snapshot.domains.first_bucket.tolist(), strict=True))
     rows = [
         domain_parameters.to_row(one, kept[one.domain_id], version, buckets[one.domain_id], theta)
@@ -58,10 +58,10 @@ def gather_helpers(config: Config, snapshot: Snapshot, ranks: Ranks) -> Helpers:
     )
     parts = []
     for bucket in plan_epoch(snapshot.rows_by_bucket("train"), ranks.size, 1, config.seed, 0)[ranks.rank][0]:
-        columns = read_rows(snapshot.of("train", [bucket]))
+        columns = read_rows(snapshot.of("train", [bucket]), snapshot.schema.columns)
         columns = _select(columns, np.isin(columns["domain_id"], chosen))
         parts.append(Helpers.of(columns, framework.helper_rows, config.seed).columns)
-    own = {name: np.concatenate([part[name] for part in parts]) for name in FEED_COLUMNS}
+    own = {name: np.concatenate([part[name] for part in parts]) for name in snapshot.schema.columns}
     whole = {name: ranks.gather(f"helpers.{name}", column) for name, column in own.items()}
     return Helpers.of(whole, framework.helper_rows, config.seed)
 
@@ -72,26 +72,25 @@ def _adapt_own(adapter: Adapter, config: Config, snapshot: Snapshot, ranks: Rank
     place = {int(domain): index for index, domain in enumerate(domains.domain_id) if domains.head[index]}
     weights = {domain: int(domains.rows_train[index]) for domain, index in place.items()}
     own = share_out(weights, ranks.size, np.random.default_rng(config.seed))[ranks.rank]
-    for domain in tqdm(own, desc="DR, head domains", file=sys.stderr, disable=not ranks.is_root):
+    for domain in tqdm(own, desc="theta^i, head domains", file=sys.stderr, disable=not ranks.is_root):
         index = place[domain]
         buckets = list(range(domains.first_bucket[index], domains.first_bucket[index] + domains.buckets[index]))
         train, val = (_rows_of(domain, snapshot, split, buckets) for split in ("train", "val"))
-        rounds = config.framework.dr_rounds
+        rounds = len(adapter.settings.rounds)
         yield from adapter.adapt(train, val, [domain], rounds, keep=range(1, rounds + 1))
 
 
-def _choose(adapted: list[Adapted], config: Config, ranks: Ranks) -> dict[int, int]:
-    """The rounds that each head domain keeps, chosen over those of all ranks."""
-    width = config.framework.dr_rounds + 3
+def _choose(adapted: list[Adapted], rounds: int, stop_group: int, ranks: Ranks) -> dict[int, int]:
+    """Of so many rounds those that each head domain keeps, chosen over the domains of all ranks."""
     own = np.array([[one.domain_id, one.rows_train, *one.val_auc] for one in adapted], np.float64)
-    every = ranks.gather("heads", own.reshape(-1, width))
-    groups = size_groups(every[:, 1], config.framework.stop_group)
-    rounds = choose_rounds(groups, every[:, 2:])
-    return {int(domain): rounds[group] for domain, group in zip(every[:, 0], groups.tolist(), strict=True)}
+    every = ranks.gather("heads", own.reshape(-1, rounds + 3))
+    groups = size_groups(every[:, 1], stop_group)
+    kept = choose_rounds(groups, every[:, 2:])
+    return {int(domain): kept[group] for domain, group in zip(every[:, 0], groups.tolist(), strict=True)}
 
 
 def _rows_of(domain: int, snapshot: Snapshot, split: str, buckets: list[int]) -> Columns:
-    columns = read_rows(snapshot.of(split, buckets))
+    columns = read_rows(snapshot.of(split, buckets), snapshot.schema.columns)
     return _select(columns, columns["domain_id"] == domain)
 
 

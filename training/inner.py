@@ -1,7 +1,8 @@
-"""The inner step: gradients of one batch, and Adam on the parameters that it touches."""
+"""The inner step: gradients of an objective on one batch, and Adam on the parameters that it touches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,17 +11,29 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.adam import Moments
 from training.batches import Batch
+from training.errors import UserError
 from training.parameters import Parameters
 from training.ranks import Ranks
+from training.vocabularies import number_ids
+
+T = TypeVar("T")
+Leaves = Mapping[str, Tensor]  # the values that are differentiated: dense parameters, and the rows in a batch
+Forward = Callable[[Leaves, Mapping[str, Tensor]], Tensor]  # (leaves, features) -> logits, shape (rows,)
+Objective = Callable[[Forward, Leaves, Batch], Tensor]  # a scalar to minimise; ids in the batch number leaves
+
+
+def mean_loss(forward: Forward, leaves: Leaves, batch: Batch) -> Tensor:
+    """The mean cross-entropy of a batch."""
+    return binary_cross_entropy_with_logits(forward(leaves, batch.features), batch.labels)
 
 
 @dataclass
 class Gradients:
-    """The gradients of a mean loss.
+    """The gradients of an objective.
 
     Attributes:
         dense: by parameter name.
-        rows: for each looked-up feature the distinct ids (n,) and, by table, their gradients (n, dim).
+        rows: for each vocabulary the distinct ids (n,), sorted, and, by table, their gradients (n, dim).
     """
 
     dense: dict[str, Tensor]
@@ -28,14 +41,17 @@ class Gradients:
 
 
 class InnerOptimizer:
-    """Steps parameters down the gradient of a batch's mean cross-entropy by Adam, touching only rows in the batch.
+    """Steps parameters down the gradient of an objective by Adam, touching only rows in the batch.
 
     The module is called with its tables replaced by the rows of the batch and its ids by their numbers in them,
     so it need not know that its tables are elsewhere, and the gradient of a table is as small as the batch.
     """
 
-    def __init__(self, model: nn.Module, lr: float, on_step: Callable[[int], object] = lambda rows: None) -> None:
-        self.model, self.lr, self._on_step = model, lr, on_step
+    def __init__(self, model: nn.Module, lr: float, on_rows: Callable[[int], object] = lambda rows: None) -> None:
+        """Args:
+        on_rows: is told the number of rows of each batch.
+        """
+        self.model, self.lr, self._on_rows = model, lr, on_rows
         self.moments = Moments()
 
     def reset(self) -> None:
@@ -45,28 +61,30 @@ class InnerOptimizer:
     def step(self, parameters: Parameters, batch: Batch) -> None:
         """One step on `parameters`, in place."""
         self.apply(parameters, self.gradients(parameters, batch))
-        self._on_step(len(batch))
 
-    def gradients(self, parameters: Parameters, batch: Batch) -> Gradients:
-        features, ids = dict(batch.features), {}
-        for name in parameters.features:
-            ids[name], features[name] = torch.unique(batch.features[name], return_inverse=True)
+    def gradients(self, parameters: Parameters, batch: Batch, objective: Objective = mean_loss) -> Gradients:
+        """The gradients at `parameters`, whose statistics the forward pass moves. Raises UserError if one is NaN."""
+        ids, features = number_ids(batch.features, parameters.features_of)
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.dense.items()}
-        for name, table in parameters.tables.items():
-            leaves[name] = table[ids[parameters.feature_of[name]]].requires_grad_()
-        frozen = {name: table[ids[parameters.feature_of[name]]] for name, table in parameters.frozen.items()}
-        logits = functional_call(self.model, {**leaves, **frozen}, (features,))
-        loss = binary_cross_entropy_with_logits(logits, batch.labels)
-        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-        by_name = {
-            name: torch.zeros_like(leaf) if gradient is None else gradient
-            for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
-        }
+        leaves |= {name: rows.requires_grad_() for name, rows in parameters.rows(parameters.tables, ids).items()}
+        statistics = {**parameters.statistics, **parameters.rows(parameters.statistics, ids)}
+        fixed = {**parameters.rows(parameters.frozen, ids), **statistics}
+
+        def forward(leaves: Leaves, features: Mapping[str, Tensor]) -> Tensor:
+            return functional_call(self.model, {**leaves, **fixed}, (features,))
+
+        loss = objective(forward, leaves, Batch(features, batch.labels))
+        if not torch.isfinite(loss):
+            raise UserError(f"loss is {loss.item()} {_place(parameters, batch)}: a lower learning rate may help")
+        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        parameters.write_rows(statistics, ids)
+        self._on_rows(len(batch))
+        by_name = dict(zip(leaves, found, strict=True))
         return Gradients(
             {name: by_name[name] for name in parameters.dense},
             {
-                feature: (ids[feature], {name: by_name[name] for name in parameters.tables_of(feature)})
-                for feature in parameters.features
+                vocabulary: (ids[vocabulary], {name: by_name[name] for name in parameters.tables_of(vocabulary)})
+                for vocabulary in parameters.features_of
             },
         )
 
@@ -79,36 +97,52 @@ class InnerOptimizer:
             for name, gradient in tables.items():
                 self.moments.update_rows_(name, parameters.tables[name], ids, gradient, self.lr)
 
-    def step_together(self, parameters: Parameters, batches: list[Batch], ranks: Ranks) -> None:
-        """Steps through `batches`, in each step with the mean gradient of the ranks that still have one."""
-        steps = ranks.max("steps", len(batches))
-        for index in range(steps):
-            batch = batches[index] if index < len(batches) else None
-            self.apply(parameters, self._mean_gradients(parameters, batch, ranks))
-            self._on_step(len(batch) if batch else 0)
+    def step_together(
+        self, parameters: Parameters, items: Sequence[T], gradients: Callable[[T], Gradients], ranks: Ranks
+    ) -> None:
+        """A step for each of `items`, with the mean of `gradients(item)` over the ranks that still have one.
 
-    def _mean_gradients(self, parameters: Parameters, batch: Batch | None, ranks: Ranks) -> Gradients:
-        if ranks.size == 1:
-            return self.gradients(parameters, batch)
-        own = self.gradients(parameters, batch) if batch is not None else _no_gradients(parameters)
-        like = next(iter(own.dense.values()))
-        summed = ranks.sum("gradients.dense", {**own.dense, "": like.new_tensor([float(batch is not None)])})
-        active = summed.pop("").item()
-        rows = {}
-        for feature, (ids, tables) in own.rows.items():
-            all_ids, sums, _ = ranks.sum_rows(f"gradients.{feature}", ids, tables)
-            rows[feature] = (all_ids, {name: total / active for name, total in sums.items()})
-        return Gradients({name: total / active for name, total in summed.items()}, rows)
+        Statistics are moved by each rank on its own, and averaged over the ranks at the end.
+        """
+        steps = ranks.max("steps", len(items))
+        for index in range(steps):
+            own = gradients(items[index]) if index < len(items) else None
+            self.apply(parameters, _mean_over_ranks(own, parameters, ranks))
+        for name, value in ranks.mean("statistics", parameters.statistics).items():
+            parameters.statistics[name].copy_(value)
+
+
+def _mean_over_ranks(own: Gradients | None, parameters: Parameters, ranks: Ranks) -> Gradients:
+    if ranks.size == 1:
+        return own
+    active = parameters.like.new_tensor([float(own is not None)])
+    own = own or _no_gradients(parameters)
+    summed = ranks.sum("gradients.dense", {**own.dense, "": active})
+    count = summed.pop("").item()
+    rows = {}
+    for vocabulary, (ids, tables) in own.rows.items():
+        all_ids, sums, _ = ranks.sum_rows(f"gradients.{vocabulary}", ids, tables)
+        rows[vocabulary] = (all_ids, {name: total / count for name, total in sums.items()})
+    return Gradients({name: total / count for name, total in summed.items()}, rows)
 
 
 def _no_gradients(parameters: Parameters) -> Gradients:
     return Gradients(
         {name: torch.zeros_like(value) for name, value in parameters.dense.items()},
         {
-            feature: (
+            vocabulary: (
                 torch.empty(0, dtype=torch.int64),
-                {name: table[:0] for name, table in parameters.tables_of(feature).items()},
+                {name: table[:0] for name, table in parameters.tables_of(vocabulary).items()},
             )
-            for feature in parameters.features
+            for vocabulary in parameters.features_of
         },
     )
+
+
+def _place(parameters: Parameters, batch: Batch) -> str:
+    """Which domains a batch is from."""
+    domains = torch.unique(batch.features["domain_id"])
+    if "domain_id" in parameters.ids:
+        domains = parameters.ids["domain_id"][domains]
+    shown = ", ".join(map(str, domains[:5].tolist())) + (", ..." if len(domains) > 5 else "")
+    return f"in a batch of domain_id {shown}"

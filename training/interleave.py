@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training import checkpoint, domain_parameters
-from training.adapt import Adapted, Adapter, dr_settings
+from training.adapt import Adapted, Adapter, specific_settings
 from training.batches import Columns
 from training.config import Config
 from training.feed import read_rows, share_out
@@ -32,7 +32,7 @@ class InterleavedTrainer(Trainer):
 
     def __init__(self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path) -> None:
         super().__init__(model, config, snapshot, ranks, folder)
-        self._adapter = Adapter(model, self.theta, gather_helpers(config, snapshot, ranks), dr_settings(config))
+        self._adapter = Adapter(model, self.theta, gather_helpers(config, snapshot, ranks), specific_settings(config))
         self.specific: dict[int, Specific] = {}
         self._best_specific: dict[int, Specific] = {}
         self._units = _own_units(snapshot, ranks, config.seed)
@@ -102,7 +102,7 @@ class InterleavedTrainer(Trainer):
         return self._adapter.adapt(train, val, domains, rounds, keep=None, start=start, first_turn=turn - 1)
 
     def _read(self, split: str, buckets: list[int]) -> Columns:
-        return read_rows(self.snapshot.of(split, buckets))
+        return read_rows(self.snapshot.of(split, buckets), self.snapshot.schema.columns)
 
     def _own_domains(self) -> list[int]:
         domains = self.snapshot.domains

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from training.ranks import Ranks
+from training.vocabularies import by_vocabulary
 
 
 @dataclass
@@ -16,61 +17,87 @@ class Parameters:
         dense: parameters that every batch trains, by their names in the module.
         tables: embedding tables, shape (rows, dim): a batch trains only the rows that its ids name.
         frozen: tables that are looked up and never trained.
-        feature_of: for each table the feature whose values are its row numbers. The union of `tables` and
-            `frozen` are its keys.
-        ids: for each feature the global row numbers of the rows in `tables` and `frozen`, sorted, where those
-            are a patch's share; empty where the tables are whole.
+        statistics: what forward passes in training mode change in place, such as running means: dense buffers, and
+            tables with a row for each id.
+        vocabulary_of: for each table the vocabulary whose ids are its row numbers.
+        features_of: for each such vocabulary the features that hold its ids.
+        ids: for each vocabulary the global row numbers of the rows in the tables, sorted, where those are a patch's
+            share; empty where the tables are whole.
     """
 
     dense: dict[str, Tensor]
     tables: dict[str, Tensor]
     frozen: dict[str, Tensor]
-    feature_of: Mapping[str, str]
+    statistics: dict[str, Tensor]
+    vocabulary_of: Mapping[str, str]
+    features_of: Mapping[str, tuple[str, ...]]
     ids: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: nn.Module) -> "Parameters":
-        """The parameters of `model`, whose attribute `tables` maps the names of tables to features."""
+        """The parameters of `model`; see training/models/__init__.py for what a model says of its tables."""
+        tables = model.tables
         named = {name: parameter.detach() for name, parameter in model.named_parameters()}
-        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         return cls(
-            dense={name: value for name, value in named.items() if name not in model.tables},
-            tables={name: named[name] for name in model.tables if name not in frozen},
-            frozen={name: named[name] for name in model.tables if name in frozen},
-            feature_of=dict(model.tables),
+            dense={name: value for name, value in named.items() if name in trained and name not in tables},
+            tables={name: named[name] for name in tables if name in trained},
+            frozen={name: named[name] for name in tables if name in named and name not in trained},
+            statistics={name: value for name, value in model.named_buffers() if value.is_floating_point()},
+            vocabulary_of=dict(tables),
+            features_of=by_vocabulary(model.vocabularies, set(tables.values())),
         )
 
     @property
-    def features(self) -> list[str]:
-        """The features that are row numbers of tables."""
-        return sorted(set(self.feature_of.values()))
+    def like(self) -> Tensor:
+        """Some trained tensor, for its dtype and device."""
+        return next(iter({**self.dense, **self.tables}.values()))
 
     def trained(self) -> dict[str, Tensor]:
-        return {**self.dense, **self.tables}
+        """Everything that training changes."""
+        return {**self.dense, **self.tables, **self.statistics}
 
-    def tables_of(self, feature: str) -> dict[str, Tensor]:
-        """The trained tables that `feature` looks up."""
-        return {name: table for name, table in self.tables.items() if self.feature_of[name] == feature}
+    def tables_of(self, vocabulary: str) -> dict[str, Tensor]:
+        """The tables that learn by gradients and are looked up by ids of `vocabulary`."""
+        return {name: table for name, table in self.tables.items() if self.vocabulary_of[name] == vocabulary}
+
+    def rows(self, tables: Mapping[str, Tensor], ids: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copies of the rows `ids` (by vocabulary) of those of `tables` that are looked up."""
+        return {
+            name: table[ids[self.vocabulary_of[name]]] for name, table in tables.items() if name in self.vocabulary_of
+        }
+
+    def write_rows(self, rows: Mapping[str, Tensor], ids: Mapping[str, Tensor]) -> None:
+        """Puts rows that `rows()` copied from the statistics back into them."""
+        for name in self.statistics.keys() & self.vocabulary_of.keys():
+            self.statistics[name].index_copy_(0, ids[self.vocabulary_of[name]], rows[name])
 
     def pull(self, ids: dict[str, Tensor]) -> "Parameters":
-        """A copy to train on, with only the rows of `ids` (sorted, by feature): the dynamic cache of Fig. 7."""
-
-        def rows(tables: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {name: table[ids[self.feature_of[name]]] for name, table in tables.items()}
-
-        dense = {name: value.clone() for name, value in self.dense.items()}
-        return Parameters(dense, rows(self.tables), rows(self.frozen), self.feature_of, ids)
+        """A copy to train on, with only the rows of `ids` (sorted, by vocabulary): the dynamic cache of Fig. 7."""
+        dense_statistics = {name: value for name, value in self.statistics.items() if name not in self.vocabulary_of}
+        return Parameters(
+            _clone(self.dense),
+            self.rows(self.tables, ids),
+            self.rows(self.frozen, ids),
+            _clone(dense_statistics) | self.rows(self.statistics, ids),
+            self.vocabulary_of,
+            self.features_of,
+            ids,
+        )
 
     def push(self, walker: "Parameters", rate: float, ranks: Ranks) -> None:
         """theta += rate * mean over ranks of (walker - theta); a row's mean is over the ranks that pulled it."""
-        steps = ranks.mean("push.dense", {name: walker.dense[name] - self.dense[name] for name in self.dense})
+        own, walked = self.trained(), walker.trained()
+        dense = [name for name in own if name not in self.vocabulary_of]
+        steps = ranks.mean("push.dense", {name: walked[name] - own[name] for name in dense})
         for name, step in steps.items():
-            self.dense[name].add_(step, alpha=rate)
-        for feature, ids in walker.ids.items():
-            moved = {name: walker.tables[name] - table[ids] for name, table in self.tables_of(feature).items()}
-            all_ids, sums, counts = ranks.sum_rows(f"push.{feature}", ids, moved)
+            own[name].add_(step, alpha=rate)
+        for vocabulary, ids in walker.ids.items():
+            of_vocabulary = [name for name in own if self.vocabulary_of.get(name) == vocabulary]
+            moved = {name: walked[name] - own[name][ids] for name in of_vocabulary}
+            all_ids, sums, counts = ranks.sum_rows(f"push.{vocabulary}", ids, moved)
             for name, total in sums.items():
-                self.tables[name].index_add_(0, all_ids, total / counts.unsqueeze(1), alpha=rate)
+                own[name].index_add_(0, all_ids, total / counts.unsqueeze(1), alpha=rate)
 
     def copy_(self, other: Mapping[str, Tensor]) -> None:
         """Takes over the values of `other`, by name."""
@@ -78,4 +105,8 @@ class Parameters:
             value.copy_(other[name])
 
     def clone_trained(self) -> dict[str, Tensor]:
-        return {name: value.clone() for name, value in self.trained().items()}
+        return _clone(self.trained())
+
+
+def _clone(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in tensors.items()}

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.batches import LABEL, Columns, Rows, to_features
+from training.batches import Columns, Rows, to_features
 from training.parameters import Parameters
+from training.schema import LABEL
 from training.specific import Group, Specific, group_logits
 
 PREDICT_ROWS = 65_536  # in one forward pass
@@ -50,8 +51,7 @@ def predict_specific(
     shared: np.ndarray,
 ) -> np.ndarray:
     """The logits of theta^S + theta^i; where a domain has no theta^i, its `shared` logits. Shapes (rows,)."""
-    some = next(iter(theta.dense.values()))
-    rows = Rows(columns, some.dtype, some.device)
+    rows = Rows(columns, theta.like.dtype, theta.like.device)
     result = shared.copy()
     present = sorted((domain for domain in specific if domain in rows.rows_of), key=lambda d: len(rows.rows_of[d]))
     for begin in range(0, len(present), MOST_DOMAINS):

@@ -12,6 +12,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from training.config import Config
 from training.errors import UserError
+from training.schema import Feature, Schema
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Domains:
 class Snapshot:
     version: int  # of the samples table
     files: tuple[DataFile, ...]
-    sizes: dict[str, int]  # the number of ids by feature
+    schema: Schema
     domains: Domains
 
     def rows_by_bucket(self, split: str) -> dict[int, int]:
@@ -71,13 +72,33 @@ def take_snapshot(config: Config) -> Snapshot:
     return Snapshot(
         version=samples.version(),
         files=files,
-        sizes={
-            "user_id": count_rows(config.table("users")),
-            "item_id": count_rows(config.table("items")),
-            "domain_id": len(order),
-        },
+        schema=read_schema(config, domains=len(order)),
         domains=Domains(**{name: column[order] for name, column in domains.items()}),
     )
+
+
+def read_schema(config: Config, domains: int) -> Schema:
+    """What the samples consist of: the ids, and the features that the config names, as the table features has them.
+
+    Raises:
+        UserError: a feature was not built, or as something else.
+    """
+    sizes = {"user_id": count_rows(config.table("users")), "item_id": count_rows(config.table("items"))}
+    wanted = config.data.features
+    if not wanted:
+        return Schema.of({**sizes, "domain_id": domains})
+    path = config.table("features")
+    columns = read_columns(path, ["name", "kind", "vocabulary", "size", "length"])
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    built = {feature.name: feature for feature in (Feature(*row) for row in rows)}
+    further = []
+    for name, feature in wanted.items():
+        found = built.get(name)
+        if found is None or found.kind != feature.kind:
+            kind = f"is built as {found.kind}" if found else f"was not built (there are {', '.join(built) or 'none'})"
+            raise UserError(f'feature "{name}" ({feature.kind}) {kind} in {path}: run pipelines/build_domains.py again')
+        further.append(found)
+    return Schema.of({**sizes, "domain_id": domains}, further)
 
 
 def open_table(path: str) -> DeltaTable:

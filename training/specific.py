@@ -1,5 +1,6 @@
 """theta^i: the offsets that domains add to theta^S, of one domain or stacked for a group of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ class Specific:
 
     Attributes:
         dense: the offsets of all dense parameters, flat, in the order of `Parameters.dense`.
-        ids: by feature the ids that occur in the domain's training rows, sorted.
+        ids: by vocabulary the ids that occur in the domain's training rows, sorted.
         rows: by table the offsets of those ids' rows, shape (ids, dim). All other rows have none.
     """
 
@@ -33,7 +34,7 @@ class Group:
 
     Attributes:
         dense: by name, shape (G, *shape).
-        ids: by feature, shape (G, R), sorted, padded with NO_ID.
+        ids: by vocabulary, shape (G, R), sorted, padded with NO_ID.
         rows: by table, shape (G, R + 1, dim); the last row stands for every other id and stays zero.
     """
 
@@ -43,14 +44,14 @@ class Group:
 
     @classmethod
     def zeros(cls, theta: Parameters, ids: list[dict[str, Tensor]]) -> "Group":
-        """theta^i = 0 for domains whose training rows hold `ids`, by feature."""
+        """theta^i = 0 for domains whose training rows hold `ids`, by vocabulary."""
         size = len(ids)
-        padded = {feature: _pad([own[feature] for own in ids]) for feature in theta.features}
+        padded = {vocabulary: _pad([own[vocabulary] for own in ids]) for vocabulary in theta.features_of}
         return cls(
             {name: value.new_zeros(size, *value.shape) for name, value in theta.dense.items()},
             padded,
             {
-                name: table.new_zeros(size, padded[theta.feature_of[name]].shape[1] + 1, table.shape[1])
+                name: table.new_zeros(size, padded[theta.vocabulary_of[name]].shape[1] + 1, table.shape[1])
                 for name, table in theta.tables.items()
             },
         )
@@ -67,18 +68,29 @@ class Group:
         return group
 
     def unstack(self, theta: Parameters) -> list[Specific]:
-        size = len(next(iter(self.dense.values())))
-        dense = torch.cat([value.reshape(size, -1) for value in self.dense.values()], dim=1)
+        size = len(next(iter(self.tensors().values())))
+        dense = [value.reshape(size, -1) for value in self.dense.values()]
+        dense = torch.cat(dense, dim=1) if dense else theta.like.new_empty(size, 0)
         domains = []
         for index in range(size):
-            ids = {feature: every[index][every[index] != NO_ID] for feature, every in self.ids.items()}
-            rows = {name: rows[index, : len(ids[theta.feature_of[name]])].clone() for name, rows in self.rows.items()}
+            ids = {vocabulary: every[index][every[index] != NO_ID] for vocabulary, every in self.ids.items()}
+            rows = {
+                name: rows[index, : len(ids[theta.vocabulary_of[name]])].clone() for name, rows in self.rows.items()
+            }
             domains.append(Specific(dense[index].clone(), ids, rows))
         return domains
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is trained, by name; views, not copies."""
         return {**self.dense, **self.rows}
+
+    def clone(self) -> "Group":
+        return self.replaced({name: value.clone() for name, value in self.tensors().items()})
+
+    def lerp_(self, other: "Group", rate: float) -> None:
+        """self += rate * (other - self)."""
+        for name, value in self.tensors().items():
+            value.lerp_(other.tensors()[name], rate)
 
     def replaced(self, tensors: dict[str, Tensor]) -> "Group":
         """The group with other values, named as in `tensors()`."""
@@ -98,24 +110,40 @@ def group_logits(model: nn.Module, theta: Parameters, group: Group, features: di
     Returns:
         shape (G, rows).
 
-    Every looked-up row is gathered first, one for each sample, so the module sees tables of as many rows as there
-    are samples, and ids 0, 1, 2, ...
+    Every looked-up row is gathered first, one for each id of each sample, so the module sees tables of as many rows as
+    a line has ids, numbered 0, 1, 2, ...; of what is looked up by domain it sees one row, for a line is of one domain.
     """
     dense = {name: theta.dense[name] + offset for name, offset in group.dense.items()}
-    places = {feature: _places(ids, features[feature]) for feature, ids in group.ids.items()}
-    looked_up = {name: table[features[theta.feature_of[name]]] for name, table in theta.frozen.items()}
+    wanted, numbers = _number_lines(features, theta.features_of)
+    looked_up = theta.rows({**theta.frozen, **theta.statistics}, wanted)
     for name, table in theta.tables.items():
-        feature = theta.feature_of[name]
-        offsets = embedding(places[feature], group.rows[name].flatten(0, 1))
-        looked_up[name] = table[features[feature]] + offsets
-    others = {name: value for name, value in features.items() if name not in theta.features}
-    numbers = torch.arange(features[theta.features[0]].shape[1], device=features[theta.features[0]].device)
+        vocabulary = theta.vocabulary_of[name]
+        places = _places(group.ids[vocabulary], wanted[vocabulary])
+        looked_up[name] = table[wanted[vocabulary]] + embedding(places, group.rows[name].flatten(0, 1))
+    others = {name: value for name, value in features.items() if name not in numbers}
 
     def one(dense: dict, looked_up: dict, others: dict) -> Tensor:
-        own = {**others, **dict.fromkeys(theta.features, numbers)}
-        return functional_call(model, {**dense, **looked_up}, (own,))
+        return functional_call(model, {**dense, **looked_up}, ({**others, **numbers},))
 
     return vmap(one, randomness="different")(dense, looked_up, others)
+
+
+def _number_lines(
+    features: Mapping[str, Tensor], features_of: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """By vocabulary the ids (G, n) to look up for each line, and by feature their numbers, the same in all lines."""
+    wanted, numbers = {}, {}
+    for vocabulary, names in features_of.items():
+        if vocabulary == "domain_id":
+            wanted[vocabulary] = features[vocabulary][:, :1].contiguous()
+            numbers[vocabulary] = torch.zeros_like(features[vocabulary][0])
+            continue
+        flat = [features[name].flatten(1) for name in names]
+        wanted[vocabulary] = torch.cat(flat, dim=1)
+        places = torch.arange(wanted[vocabulary].shape[1], device=flat[0].device)
+        for name, part in zip(names, places.split([one.shape[1] for one in flat]), strict=True):
+            numbers[name] = part.view(features[name].shape[1:])
+    return wanted, numbers
 
 
 def _pad(lines: list[Tensor]) -> Tensor:

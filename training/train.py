@@ -11,6 +11,7 @@ from dataclasses import asdict
 from training.config import Config, parse_arguments
 from training.device import choose_device
 from training.errors import UserError, exit_with_user_errors
+from training.frameworks import prepare
 from training.heads import adapt_heads
 from training.interleave import InterleavedTrainer
 from training.models import build_model
@@ -29,18 +30,19 @@ def train(config: Config) -> dict:
     device = choose_device(config.training.device, ranks.local_rank, ranks.local_size)
     refuse_idle_ranks(snapshot, ranks.size)
     vectors = load_vectors(config)
-    model = build_model(config.model, snapshot.sizes, config.seed, vectors).to(device)
+    model = build_model(config.model, snapshot.schema, config.seed, vectors).to(device)
+    prepare(model, snapshot.schema, config.framework)
     folder = model_path(config, shared_version(config, snapshot.version))
     trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
     trainer = trainer_class(model, config, snapshot, ranks, folder)
     trainer.fit()
     progress = trainer.progress
     if ranks.is_root:
-        save_theta(folder, trainer.theta, snapshot, asdict(progress))
+        save_theta(folder, model, snapshot, asdict(progress))
     version = specific_version(config, snapshot.version, progress.best_epoch)
     if isinstance(trainer, InterleavedTrainer):
         trainer.write_domain_parameters(version)
-    elif config.framework.specific == "dr":
+    elif config.framework.specific != "none":
         adapt_heads(model, trainer.theta, config, snapshot, ranks, version)
     return {
         "framework": config.framework.name,
@@ -50,7 +52,7 @@ def train(config: Config) -> dict:
         "samples": progress.rows_read,
         "samples_per_second": round(progress.rows_read / max(progress.seconds, 1e-9), 1),
         "best_epoch": progress.best_epoch,
-        "val_mean_domain_auc": progress.best_auc,
+        "val_mean_domain_auc": progress.best_auc if progress.best_epoch else None,
         "model_path": str(folder),
         "rank": ranks.rank,
     }

@@ -12,16 +12,17 @@ from tqdm import tqdm
 
 from training import checkpoint
 from training.adam import Moments
-from training.batches import LABEL, Columns, Patch
+from training.batches import Columns, Patch
 from training.config import Config
 from training.feed import plan_epoch, read_rows
 from training.frameworks import SHARED
-from training.frameworks.settings import RoundSettings
+from training.frameworks.run import Run
 from training.inner import InnerOptimizer
 from training.metrics import DomainAuc, domain_auc
 from training.parameters import Parameters
 from training.predict import predict
 from training.ranks import Ranks
+from training.schema import LABEL
 from training.snapshot import Snapshot
 
 
@@ -37,6 +38,8 @@ class Progress:
     history: list[dict] = field(default_factory=list)
 
     def finished(self, config: Config) -> bool:
+        if config.framework.shared == "none":
+            return True
         return self.epoch >= config.training.epochs or self.epoch - self.best_epoch >= config.training.patience
 
 
@@ -53,8 +56,7 @@ class Trainer:
         self.progress = Progress()
         self.checkpoints = folder / "checkpoints"
         self._best = self.theta.clone_trained()
-        some = next(iter(self.theta.dense.values()))
-        self._dtype, self._device = some.dtype, some.device
+        self._dtype, self._device = self.theta.like.dtype, self.theta.like.device
         self._bar = tqdm(unit=" samples", unit_scale=True, file=sys.stderr, disable=not ranks.is_root)
         self._inner = InnerOptimizer(model, config.framework.inner_lr, self._bar.update)
 
@@ -74,17 +76,16 @@ class Trainer:
         plan = plan_epoch(rows_by_bucket, self.ranks.size, training.rounds_per_epoch, self.config.seed, epoch)
         rng = np.random.default_rng([self.config.seed, epoch, self.ranks.rank])
         torch.manual_seed(int(rng.integers(2**62)))
-        settings = RoundSettings(
-            batch_size=training.batch_size, pack=training.pack, outer_lr=self.config.framework.outer_lr
-        )
+        run = Run(self._inner, self.config.framework, training, self.ranks, rng)
+        learn = SHARED[self.config.framework.shared].learn
         self._bar.reset(sum(rows_by_bucket[bucket] for buckets in plan[self.ranks.rank] for bucket in buckets))
         self._bar.set_description(f"epoch {epoch}")
         self.model.train()
         rows = 0
         for buckets in plan[self.ranks.rank]:
-            columns = read_rows(self.snapshot.of("train", buckets))
-            patch = Patch(columns, self.theta.features, self._device, self._dtype)
-            SHARED[self.config.framework.shared](self.theta, patch, self._inner, settings, self.ranks, rng)
+            columns = read_rows(self.snapshot.of("train", buckets), self.snapshot.schema.columns)
+            patch = Patch(columns, self.theta.features_of, self._device, self._dtype)
+            learn(self.theta, patch, run)
             rows += patch.rows
         rows = int(self.ranks.gather("rows", np.array([rows])).sum())
         listed = sum(rows_by_bucket.values())
@@ -99,7 +100,7 @@ class Trainer:
     def validate(self) -> DomainAuc:
         """The validation AUC of each domain, the same on every rank."""
         buckets = plan_epoch(self.snapshot.rows_by_bucket("val"), self.ranks.size, 1, self.config.seed, 0)
-        columns = read_rows(self.snapshot.of("val", buckets[self.ranks.rank][0]))
+        columns = read_rows(self.snapshot.of("val", buckets[self.ranks.rank][0]), self.snapshot.schema.columns)
         return self.auc_over_ranks(columns, predict(self.model, columns, self._device))
 
     def auc_over_ranks(self, columns: Columns, logits: np.ndarray) -> DomainAuc:

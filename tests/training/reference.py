@@ -6,15 +6,22 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.config import ModelConfig
+from training.config import FrameworkConfig, ModelConfig
+from training.frameworks import prepare
 from training.models import build_model
+from training.schema import Schema
 
 SIZES = {"user_id": 7, "item_id": 6, "domain_id": 4}
 
 
-def small_model(name="mlp", seed=0, vectors=None, dropout=0.0):
+SCHEMA = Schema.of(SIZES)
+
+
+def small_model(name="mlp", seed=0, vectors=None, dropout=0.0, framework="joint"):
     config = ModelConfig(name=name, embedding_dim=3, hidden=[5, 4], dropout=dropout)
-    return build_model(config, SIZES, seed, vectors).double()
+    model = build_model(config, SCHEMA, seed, vectors)
+    prepare(model, SCHEMA, FrameworkConfig(shared=framework))
+    return model.double()
 
 
 def random_rows(rows, seed=0, domains=(0, 1, 2, 3)):

@@ -15,7 +15,9 @@ def patch():
         "item_id": np.arange(12) % 4,
         "label": np.zeros(12, np.float32),
     }
-    return Patch(columns, ["user_id", "item_id", "domain_id"], torch.device("cpu"), torch.float32)
+    return Patch(
+        columns, {name: (name,) for name in ("user_id", "item_id", "domain_id")}, torch.device("cpu"), torch.float32
+    )
 
 
 def flat(units):
@@ -62,5 +64,5 @@ def test_local_ids_name_the_rows_of_the_patch(patch):
 
 def test_an_empty_patch_has_no_batches():
     columns = {name: np.array([], np.int64) for name in ("domain_id", "user_id", "item_id", "label")}
-    empty = Patch(columns, ["user_id"], torch.device("cpu"), torch.float32)
+    empty = Patch(columns, {"user_id": ("user_id",)}, torch.device("cpu"), torch.float32)
     assert domain_walk(empty, 4, True, np.random.default_rng(0)) == []

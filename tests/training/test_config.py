@@ -214,9 +214,9 @@ def test_interleaving_is_for_mamdr_alone(load):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["framework.name=mamdar"], '"mamdar" does not exist: choose one of joint, .*mamdr'),
-        (["framework.shared=dnn"], '"dnn" with framework.specific "dr" does not exist: shared is one of'),
-        (["framework.specific=drr"], '"dn" with framework.specific "drr" does not exist'),
+        (["framework.name=mamdar"], '"mamdar" does not exist: choose one of none, joint, .*mamdr'),
+        (["framework.shared=dnn"], 'framework.shared "dnn" does not exist: choose one of none, joint'),
+        (["framework.specific=drr"], 'framework.specific "drr" does not exist: choose one of none, finetune'),
     ],
 )
 def test_unknown_framework_names_the_known_ones(load, settings, message):

@@ -8,14 +8,16 @@ import torch
 
 from tests.training.reference import PlainAdam, assert_close, loss_of, named, random_rows, small_model
 from training.adapt import Adapter, choose_rounds, size_groups
-from training.frameworks.dr import DRSettings
+from training.frameworks.group_run import SpecificSettings
 from training.helpers import Helpers, choose_helper_domains
 from training.parameters import Parameters
 from training.predict import predict, predict_specific
 
-SETTINGS = DRSettings(inner_lr=0.01, outer_lr=0.4, helpers=2, batch_size=6, seed=5)
-TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 ROUNDS = 2
+SETTINGS = SpecificSettings(
+    rounds=("dr",) * ROUNDS, inner_lr=0.01, outer_lr=0.4, finetune_lr=0.02, helpers=2, batch_size=6, seed=5
+)
+TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 
 
 @pytest.fixture(params=["mlp", "deepfm"])

@@ -8,8 +8,9 @@ import torch
 
 from tests.training.reference import PlainAdam, assert_close, loss_of, named, random_rows, small_model, walk
 from training.batches import Patch, domain_walk, shuffled_batches
+from training.config import FrameworkConfig, TrainingConfig
 from training.frameworks import SHARED
-from training.frameworks.settings import RoundSettings
+from training.frameworks.run import Run
 from training.inner import InnerOptimizer
 from training.parameters import Parameters
 from training.ranks import Ranks
@@ -22,18 +23,22 @@ def run_rounds(framework, model, rounds, settings, columns=ROWS):
     """Trains a copy of `model` for some rounds over the same patch."""
     model = copy.deepcopy(model)
     theta = Parameters.of(model)
-    patch = Patch(columns, theta.features, torch.device("cpu"), torch.float64)
+    patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float64)
     inner = InnerOptimizer(model, LR)
     rng = np.random.default_rng(3)
     for _ in range(rounds):
-        SHARED[framework](theta, patch, inner, settings, Ranks(), rng)
+        SHARED[framework].learn(theta, patch, Run(inner, *settings, Ranks(), rng))
     return model, patch
+
+
+def settings_of(pack=True, **framework):
+    return FrameworkConfig(**framework), TrainingConfig(batch_size=8, pack=pack)
 
 
 @pytest.mark.parametrize("name", ["mlp", "deepfm"])
 @pytest.mark.parametrize("pack", [False, True])
 def test_dn_on_one_rank_is_algorithm_1(name, pack):
-    settings = RoundSettings(batch_size=8, pack=pack, outer_lr=0.3)
+    settings = settings_of(pack=pack, outer_lr=0.3)
     start = small_model(name)
     trained, patch = run_rounds("dn", start, 3, settings)
 
@@ -48,7 +53,7 @@ def test_dn_on_one_rank_is_algorithm_1(name, pack):
 
 @pytest.mark.parametrize("framework", ["joint", "alternate"])
 def test_joint_and_alternate_are_plain_loops_that_keep_their_moments(framework):
-    settings = RoundSettings(batch_size=8, pack=True, outer_lr=1.0)
+    settings = settings_of(pack=True, outer_lr=1.0)
     start = small_model()
     trained, patch = run_rounds(framework, start, 2, settings)
 
@@ -69,27 +74,26 @@ def test_joint_and_alternate_are_plain_loops_that_keep_their_moments(framework):
 def test_rows_of_tables_that_do_not_occur_stay_as_they_were(framework):
     columns = {**ROWS, "user_id": ROWS["user_id"] % 2}
     start = small_model()
-    trained, _ = run_rounds(framework, start, 1, RoundSettings(batch_size=8, pack=True, outer_lr=0.5), columns)
+    trained, _ = run_rounds(framework, start, 1, settings_of(pack=True, outer_lr=0.5), columns)
     before, after = (model.embeddings.user_id.weight.detach() for model in (start, trained))
     assert torch.equal(before[2:], after[2:])
     assert not torch.equal(before[:2], after[:2])
 
 
 def test_frozen_vectors_stay_as_they_were():
-    vectors = {"user_id": torch.randn(7, 2, dtype=torch.float64)}
+    vectors = {"user_id": torch.randn(7, 2)}
     start = small_model(vectors=vectors)
-    trained, _ = run_rounds("dn", start, 1, RoundSettings(batch_size=8, pack=True, outer_lr=0.5))
+    trained, _ = run_rounds("dn", start, 1, settings_of(pack=True, outer_lr=0.5))
     assert torch.equal(trained.embeddings.user_id.weight, start.embeddings.user_id.weight)
     assert not torch.equal(trained.embeddings.item_id.weight, start.embeddings.item_id.weight)
 
 
 def test_progress_counts_every_row():
-    model = small_model()
-    theta = Parameters.of(model)
-    patch = Patch(ROWS, theta.features, torch.device("cpu"), torch.float64)
-    for framework in SHARED.values():
+    for name, framework in SHARED.items():
+        model = small_model(framework=name)
+        theta = Parameters.of(model)
+        patch = Patch(ROWS, theta.features_of, torch.device("cpu"), torch.float64)
         seen = []
-        inner = InnerOptimizer(model, LR, seen.append)
-        settings = RoundSettings(batch_size=8, pack=True, outer_lr=0.5)
-        framework(theta, patch, inner, settings, Ranks(), np.random.default_rng(0))
+        run = Run(InnerOptimizer(model, LR, seen.append), *settings_of(), Ranks(), np.random.default_rng(0))
+        framework.learn(theta, patch, run)
         assert sum(seen) == patch.rows

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.reference import SIZES, small_model
+from tests.training.reference import SCHEMA, SIZES, small_model
 from training.config import ModelConfig
 from training.errors import UserError
 from training.models import build_model
@@ -77,4 +77,4 @@ def test_a_seed_decides_the_initial_values():
 
 def test_an_unknown_backbone_is_named():
     with pytest.raises(UserError, match='model.name "mpl" does not exist: choose one of mlp, deepfm'):
-        build_model(ModelConfig(name="mpl"), SIZES, 0)
+        build_model(ModelConfig(name="mpl"), SCHEMA, 0)

@@ -108,7 +108,7 @@ def test_frozen_vectors_come_from_a_delta_table_by_key(spark, built, tmp_path):
     for row in keys.collect():
         assert vectors["user_id"][row["id"]].tolist() == [float(row["key"]), 1.0]
     tensors, manifest = theta_of(train(config))
-    assert manifest["frozen"] == ["embeddings.user_id.weight"]
+    assert manifest["frozen"] == {"user_id": [40, 2]}
     assert tensors["embeddings.user_id.weight"].tolist() == vectors["user_id"].tolist()
 
 

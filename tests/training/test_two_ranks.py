@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.training.reference import PlainAdam, assert_close, loss_of, named, small_model, walk
-from tests.training.two_ranks import LR, SETTINGS, rows_of
+from tests.training.two_ranks import FRAMEWORK, LR, TRAINING, rows_of
 from training.batches import Patch, domain_walk, shuffled_batches
 from training.parameters import Parameters
 
@@ -33,9 +33,9 @@ def walks(model, turn):
     """The walk of each rank in a turn, and its patch."""
     for rank in RANKS:
         columns = rows_of(rank)
-        patch = Patch(columns, Parameters.of(model).features, torch.device("cpu"), torch.float64)
+        patch = Patch(columns, Parameters.of(model).features_of, torch.device("cpu"), torch.float64)
         rng = np.random.default_rng([rank, turn])
-        yield columns, domain_walk(patch, SETTINGS.batch_size, SETTINGS.pack, rng)
+        yield columns, domain_walk(patch, TRAINING.batch_size, TRAINING.pack, rng)
 
 
 def test_dn_is_two_walks_and_a_mean_and_for_a_row_the_mean_over_the_ranks_that_have_it(results):
@@ -51,7 +51,7 @@ def test_dn_is_two_walks_and_a_mean_and_for_a_row_the_mean_over_the_ranks_that_h
                     having[rank] = torch.zeros(len(parameter))
                     having[rank, torch.tensor(columns[expected.tables[name]]).long()] = 1
             ranks_having = having.sum(0).clamp(min=1).view(-1, *[1] * (parameter.dim() - 1))
-            parameter.data += SETTINGS.outer_lr * moves.sum(0) / ranks_having
+            parameter.data += FRAMEWORK.outer_lr * moves.sum(0) / ranks_having
     for rank in RANKS:
         assert_close(results[f"dn-{rank}"], named(expected))
 
@@ -65,7 +65,7 @@ def test_synchronous_steps_take_the_mean_gradient_of_the_ranks_that_have_a_batch
         for rank, (columns, units) in enumerate(walks(expected, turn)):
             if framework == "joint":
                 rng = np.random.default_rng([rank, turn])
-                units = [shuffled_batches(len(columns["label"]), SETTINGS.batch_size, rng)]
+                units = [shuffled_batches(len(columns["label"]), TRAINING.batch_size, rng)]
             batches.append([(columns, rows) for unit in units for rows in unit])
         assert len(batches[0]) != len(batches[1])
         for step in range(max(map(len, batches))):

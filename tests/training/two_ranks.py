@@ -7,13 +7,14 @@ import torch
 
 from tests.training.reference import named, random_rows, small_model
 from training.batches import Patch
+from training.config import FrameworkConfig, TrainingConfig
 from training.frameworks import SHARED
-from training.frameworks.settings import RoundSettings
+from training.frameworks.run import Run
 from training.inner import InnerOptimizer
 from training.parameters import Parameters
 from training.ranks import Ranks
 
-SETTINGS = RoundSettings(batch_size=8, pack=True, outer_lr=0.3)
+FRAMEWORK, TRAINING = FrameworkConfig(outer_lr=0.3), TrainingConfig(batch_size=8)
 LR = 0.01
 
 
@@ -26,14 +27,15 @@ def rows_of(rank):
 def main(folder):
     torch.set_num_threads(1)
     ranks = Ranks()
-    for framework, run in SHARED.items():
-        model = small_model()
+    for name, framework in SHARED.items():
+        model = small_model(framework=name)
         theta = Parameters.of(model)
-        patch = Patch(rows_of(ranks.rank), theta.features, torch.device("cpu"), torch.float64)
+        patch = Patch(rows_of(ranks.rank), theta.features_of, torch.device("cpu"), torch.float64)
         inner = InnerOptimizer(model, LR)
         for turn in range(2):
-            run(theta, patch, inner, SETTINGS, ranks, np.random.default_rng([ranks.rank, turn]))
-        torch.save(named(model), f"{folder}/{framework}-{ranks.rank}.pt")
+            rng = np.random.default_rng([ranks.rank, turn])
+            framework.learn(theta, patch, Run(inner, FRAMEWORK, TRAINING, ranks, rng))
+        torch.save(named(model), f"{folder}/{name}-{ranks.rank}.pt")
     ids = torch.tensor([[1, 3], [3]][ranks.rank] if ranks.rank < 2 else [])
     rows = {"table": torch.tensor([[[1.0], [2.0]], [[5.0]]][ranks.rank])}
     torch.save(ranks.sum_rows("sum", ids, rows), f"{folder}/sum-{ranks.rank}.pt")

@@ -1,11 +1,61 @@
-"""Learning frameworks: how theta^S is learned in one round over a patch, by name.
+"""Learning frameworks, by name.
 
-Each is a function (theta, patch, inner, settings, ranks, rng), called on every rank with a patch of its own; on
-return theta is the same on all ranks.
+SHARED: how theta^S is learned. `learn(theta, patch, run)` is called in each round, on every rank with a patch of its
+own; on return theta is the same on all ranks.
+SPECIFIC: how theta^i is learned. A function (group, run) is one round for a group of domains, in place.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from training.batches import Patch
+from training.config import FrameworkConfig
 from training.frameworks.alternate import alternate
 from training.frameworks.dn import negotiate
+from training.frameworks.dr import regularize
+from training.frameworks.finetune import finetune
 from training.frameworks.joint import joint
+from training.frameworks.maml import maml
+from training.frameworks.mldg import mldg
+from training.frameworks.pcgrad import pcgrad
+from training.frameworks.reptile import reptile
+from training.frameworks.run import Run
+from training.frameworks.weighted import add_uncertainty, weighted
+from training.parameters import Parameters
+from training.schema import Schema
 
-SHARED = {"joint": joint, "alternate": alternate, "dn": negotiate}
+META = ("meta_lr", "meta_share", "second_order")
+
+
+@dataclass(frozen=True)
+class Framework:
+    """Attributes:
+    learn: one round.
+    settings: the keys of FrameworkConfig that it reads beside inner_lr.
+    prepare: gives the module what the framework trains beside it.
+    """
+
+    learn: Callable[[Parameters, Patch, Run], None]
+    settings: tuple[str, ...] = ()
+    prepare: Callable[[nn.Module, Schema], None] = lambda model, schema: None
+
+
+def prepare(model: nn.Module, schema: Schema, config: FrameworkConfig) -> None:
+    """Gives the module what its framework trains beside it."""
+    if config.shared in SHARED:
+        SHARED[config.shared].prepare(model, schema)
+
+
+SHARED = {
+    "joint": Framework(joint),
+    "alternate": Framework(alternate),
+    "weighted": Framework(weighted, prepare=add_uncertainty),
+    "pcgrad": Framework(pcgrad, ("pcgrad_domains",)),
+    "maml": Framework(maml, META),
+    "reptile": Framework(reptile, ("outer_lr",)),
+    "mldg": Framework(mldg, META),
+    "dn": Framework(negotiate, ("outer_lr",)),
+}
+SPECIFIC = {"dr": regularize, "finetune": finetune}

@@ -1,10 +1,13 @@
 """Backbones: modules that map named features to logits, by name.
 
-A backbone is built as `Backbone(ModelConfig, sizes, vectors)` and called with a dict of features, each int64 of shape
-(rows,); it returns logits of shape (rows,). Its attribute `tables` maps the name of each parameter that is looked
-up by a feature to that feature. A new backbone is one file here and one line in MODELS.
+A backbone is built as `Backbone(ModelConfig, Schema, vectors)` and called with a dict of features: ids int64 of shape
+(rows,), dense features float (rows,), lists int64 (rows, length) with NAME_length (rows,). It returns logits of shape
+(rows,). Its attribute `tables` maps the name of each parameter or buffer that is looked up by ids to their vocabulary
+(the feature whose ids they are: user_id, item_id, domain_id, ...). A new backbone is one file here and one line in
+MODELS; a module outside is named by its import path.
 """
 
+import pkgutil
 from collections.abc import Mapping
 
 import torch
@@ -14,24 +17,80 @@ from training.config import ModelConfig
 from training.errors import UserError
 from training.models.deepfm import DeepFM
 from training.models.mlp import MLP
+from training.schema import LENGTH, Schema
 
 MODELS = {"mlp": MLP, "deepfm": DeepFM}
 
 
 def build_model(
-    config: ModelConfig, sizes: Mapping[str, int], seed: int, vectors: Mapping[str, Tensor] | None = None
+    config: ModelConfig, schema: Schema, seed: int, vectors: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """Builds the backbone that `config` names.
+    """Builds the backbone that `config` names, or a module of the user's own, and makes sure that it can be trained.
 
     Args:
-        sizes: the number of ids by feature: user_id, item_id, domain_id.
+        schema: the features that it is called with.
         seed: decides the initial values.
-        vectors: frozen tables by feature, float, shape (size, dim), instead of learned embeddings.
+        vectors: frozen tables by vocabulary, float, shape (size, dim), instead of learned embeddings.
 
     Raises:
-        UserError: there is no such backbone.
+        UserError: there is no such backbone; the module has no parameters, no logit a row, or names tables that it
+            does not have.
     """
-    if config.name not in MODELS:
-        raise UserError(f'model.name "{config.name}" does not exist: choose one of {", ".join(MODELS)}')
+    model = make_model(config, schema, seed, vectors)
+    _check(model, config.name, schema)
+    return model
+
+
+def make_model(
+    config: ModelConfig, schema: Schema, seed: int, vectors: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """The same, without a look at whether it can be trained: for a model that was."""
     torch.manual_seed(seed)
-    return MODELS[config.name](config, sizes, vectors or {})
+    model = _find(config.name)(config, schema, vectors or {})
+    model.vocabularies = schema.vocabularies
+    model.tables = getattr(model, "tables", {})
+    return model
+
+
+def _find(name: str) -> type[nn.Module]:
+    if name in MODELS:
+        return MODELS[name]
+    try:
+        return pkgutil.resolve_name(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UserError(
+            f'model.name "{name}" does not exist: choose one of {", ".join(MODELS)}, or the import path of a module '
+            f"of your own, as my_package.my_file:MyModel ({error})"
+        ) from None
+
+
+def _check(model: nn.Module, name: str, schema: Schema) -> None:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(f"model {name} has no parameters to train: give its layers to it as attributes")
+    state = model.state_dict()
+    for table, vocabulary in model.tables.items():
+        size = schema.sizes.get(vocabulary)
+        if table not in state or size is None or state[table].shape != (size, *state[table].shape[1:2]):
+            raise UserError(
+                f'model {name}: tables names "{table}" with ids of "{vocabulary}", which must be a parameter of two '
+                f"dimensions with a row for each of {size} ids: it has {', '.join(state)}"
+            )
+    shape = tuple(_logits_of_two_rows(model, schema).shape)
+    if shape != (2,):
+        raise UserError(f"model {name} returns shape {shape} for two rows: it must return one logit a row, shape (2,)")
+
+
+@torch.no_grad()
+def _logits_of_two_rows(model: nn.Module, schema: Schema) -> Tensor:
+    like = next(model.parameters())
+    features = {}
+    for feature in schema.features:
+        shape = (2, feature.length) if feature.length else (2,)
+        dtype = like.dtype if feature.vocabulary is None else torch.int64
+        features[feature.name] = torch.zeros(shape, dtype=dtype, device=like.device)
+        if feature.length:
+            features[LENGTH.format(feature.name)] = torch.ones(2, dtype=torch.int64, device=like.device)
+    was_training = model.training
+    logits = model.eval()(features)
+    model.train(was_training)
+    return logits

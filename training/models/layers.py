@@ -1,37 +1,105 @@
-"""What the backbones share."""
+"""What the backbones share: a vector for each feature, and hidden layers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.schema import LENGTH, Feature, Schema
 
-FEATURES = ("user_id", "item_id", "domain_id")
 INITIAL_SCALE = 0.05
+ATTENTION_HIDDEN = 36
 
 
 class Embeddings(nn.Module):
-    """One vector for each of user, item and domain; learned, or frozen where `vectors` has them.
+    """A vector for each feature of the schema, in its order.
+
+    | kind         | vector                                                                      |
+    |--------------|-----------------------------------------------------------------------------|
+    | id, category | the row of its vocabulary's table                                           |
+    | dense        | the number times a learned vector (AutoInt, equation 5)                     |
+    | list         | the mean of its values' rows; zero for an empty list                        |
+    | sequence     | the same, or their sum weighted by attention to the row's item, as in DIN   |
+
+    A table is learned, or frozen where `vectors` has it, with a width of its own; `same_width` maps such vectors
+    linearly to `dim`, for models that need vectors of one width.
 
     Attributes:
-        tables: {parameter name: feature}. dims: {feature: the width of its vectors}.
+        tables: {parameter: vocabulary}. dims: {feature: the width of its vector}.
     """
 
-    def __init__(self, dim: int, sizes: Mapping[str, int], vectors: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        dim: int,
+        schema: Schema,
+        vectors: Mapping[str, Tensor],
+        pooling: str = "mean",
+        same_width: bool = False,
+    ) -> None:
         super().__init__()
-        self.dims = {name: vectors[name].shape[1] if name in vectors else dim for name in FEATURES}
-        self.tables = {f"{name}.weight": name for name in FEATURES}
-        for name in FEATURES:
-            table = nn.Embedding(sizes[name], self.dims[name])
-            if name in vectors:
-                table.weight = nn.Parameter(vectors[name], requires_grad=False)
+        self.features = schema.features
+        widths = {name: vectors[name].shape[1] if name in vectors else dim for name in schema.sizes}
+        self.tables = {f"{vocabulary}.weight": vocabulary for vocabulary in widths}
+        for vocabulary, size in schema.sizes.items():
+            table = nn.Embedding(size, widths[vocabulary])
+            if vocabulary in vectors:
+                table.weight = nn.Parameter(vectors[vocabulary], requires_grad=False)
             else:
                 nn.init.normal_(table.weight, std=INITIAL_SCALE)
-            self.add_module(name, table)
+            self.add_module(vocabulary, table)
+        dense = [feature.name for feature in self.features if feature.kind == "dense"]
+        self.directions = nn.ParameterDict({name: torch.randn(dim) * INITIAL_SCALE for name in dense})
+        self.attention = nn.ModuleDict(
+            {
+                feature.name: Attention(widths[feature.vocabulary])
+                for feature in self.features
+                if feature.kind == "sequence" and pooling == "attention"
+            }
+        )
+        self.dims = {feature.name: widths.get(feature.vocabulary, dim) for feature in self.features}
+        self.to_width = nn.ModuleDict()
+        if same_width:
+            self.to_width.update(
+                {name: nn.Linear(width, dim, bias=False) for name, width in self.dims.items() if width != dim}
+            )
+            self.dims = dict.fromkeys(self.dims, dim)
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: self.get_submodule(name)(features[name]) for name in FEATURES}
+        vectors = {feature.name: self._vector(feature, features) for feature in self.features}
+        return {
+            name: self.to_width[name](vector) if name in self.to_width else vector for name, vector in vectors.items()
+        }
+
+    def _vector(self, feature: Feature, features: Mapping[str, Tensor]) -> Tensor:
+        value = features[feature.name]
+        if feature.kind == "dense":
+            return value.unsqueeze(-1) * self.directions[feature.name]
+        rows = self.get_submodule(feature.vocabulary)(value)
+        if not feature.length:
+            return rows
+        length = features[LENGTH.format(feature.name)].unsqueeze(-1)
+        real = (torch.arange(feature.length, device=length.device) < length).unsqueeze(-1).to(rows.dtype)
+        if feature.name in self.attention:
+            item = self.get_submodule(feature.vocabulary)(features[feature.vocabulary])
+            return (rows * real * self.attention[feature.name](rows, item)).sum(-2)
+        return (rows * real).sum(-2) / length.clamp(min=1)
+
+
+class Attention(nn.Module):
+    """DIN's activation unit (Zhou et al., KDD 2018, section 4.3): how much each past item says about this one.
+
+    A weight for each of `past` (rows, length, dim) against `item` (rows, dim), by an MLP on both, their difference and
+    their product; not normalised, so that a strong interest stays strong. Returns shape (rows, length, 1).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(4 * dim, ATTENTION_HIDDEN), nn.ReLU(), nn.Linear(ATTENTION_HIDDEN, 1))
+
+    def forward(self, past: Tensor, item: Tensor) -> Tensor:
+        item = item.unsqueeze(-2).expand_as(past)
+        return self.score(torch.cat([past, item, past - item, past * item], dim=-1))
 
 
 def hidden_layers(width: int, config: ModelConfig) -> tuple[nn.Sequential, int]:
@@ -45,8 +113,9 @@ def hidden_layers(width: int, config: ModelConfig) -> tuple[nn.Sequential, int]:
 
 def prefixed(prefix: str, tables: Mapping[str, str]) -> dict[str, str]:
     """The `tables` of a submodule, named as the module that holds it under `prefix` names them."""
-    return {f"{prefix}.{name}": feature for name, feature in tables.items()}
+    return {f"{prefix}.{name}": vocabulary for name, vocabulary in tables.items()}
 
 
-def concatenate(vectors: Mapping[str, Tensor], order: Sequence[str] = FEATURES) -> Tensor:
-    return torch.cat([vectors[name] for name in order], dim=-1)
+def concatenate(vectors: Mapping[str, Tensor]) -> Tensor:
+    """All vectors side by side, shape (rows, sum of their widths)."""
+    return torch.cat(list(vectors.values()), dim=-1)

@@ -1,4 +1,4 @@
-"""MLP: the embeddings of user, item and domain, concatenated, through hidden layers."""
+"""MLP: the vectors of all features, concatenated, through hidden layers."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,15 @@ from torch import Tensor, nn
 
 from training.config import ModelConfig
 from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
+from training.schema import Schema
 
 
 class MLP(nn.Module):
-    """logit = w . h([e_user; e_item; e_domain]) + b, with h the hidden layers (ReLU, dropout)."""
+    """logit = w . h([e_user; e_item; e_domain; ...]) + b, with h the hidden layers (ReLU, dropout)."""
 
-    def __init__(self, config: ModelConfig, sizes: Mapping[str, int], vectors: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.embeddings = Embeddings(config.embedding_dim, sizes, vectors)
+        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
         self.hidden, width = hidden_layers(sum(self.embeddings.dims.values()), config)
         self.output = nn.Linear(width, 1)
         self.tables = prefixed("embeddings", self.embeddings.tables)

@@ -1,0 +1,51 @@
+"""What a framework works with in a round, beside theta and a patch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.batches import Patch, domain_walk
+from training.config import FrameworkConfig, TrainingConfig
+from training.inner import InnerOptimizer, Objective, mean_loss
+from training.parameters import Parameters
+from training.ranks import Ranks
+
+
+@dataclass
+class Run:
+    """The inner optimiser, the settings, the other ranks, and the random numbers of this one."""
+
+    inner: InnerOptimizer
+    framework: FrameworkConfig
+    training: TrainingConfig
+    ranks: Ranks
+    rng: np.random.Generator
+
+    def walk(self, patch: Patch) -> list[list[np.ndarray]]:
+        """The domains of a patch in random order (see `domain_walk`), each a list of batches."""
+        return domain_walk(patch, self.training.batch_size, self.training.pack, self.rng)
+
+    def walk_batches(self, patch: Patch) -> list[np.ndarray]:
+        """The batches of a walk, one after the other."""
+        return [rows for domain in self.walk(patch) for rows in domain]
+
+    def descend(
+        self, theta: Parameters, patch: Patch, batches: Sequence[np.ndarray], objective: Objective = mean_loss
+    ) -> None:
+        """A step on theta for each batch; ranks step together by the mean of their gradients."""
+        self.inner.step_together(
+            theta, batches, lambda rows: self.inner.gradients(theta, patch.batch(rows), objective), self.ranks
+        )
+
+
+def in_groups(batches: Sequence[np.ndarray], size: int) -> list[list[np.ndarray]]:
+    """Groups of `size` batches one after the other; a batch that would be left alone joins the group before it.
+
+    Example: five batches by two are groups of 2 and 3.
+    """
+    groups = [list(batches[begin : begin + size]) for begin in range(0, len(batches), size)]
+    if len(groups) > 1 and len(groups[-1]) == 1:
+        last = groups.pop()
+        groups[-1] += last
+    return groups
