@@ -53,6 +53,7 @@ class InnerOptimizer:
         """
         self.model, self.lr, self._on_rows = model, lr, on_rows
         self.moments = Moments()
+        self._batches = 0
 
     def reset(self) -> None:
         """Forgets the moments."""
@@ -64,6 +65,7 @@ class InnerOptimizer:
 
     def gradients(self, parameters: Parameters, batch: Batch, objective: Objective = mean_loss) -> Gradients:
         """The gradients at `parameters`, whose statistics the forward pass moves. Raises UserError if one is NaN."""
+        self._batches += 1
         ids, features = number_ids(batch.features, parameters.features_of)
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.dense.items()}
         leaves |= {name: rows.requires_grad_() for name, rows in parameters.rows(parameters.tables, ids).items()}
@@ -75,7 +77,11 @@ class InnerOptimizer:
 
         loss = objective(forward, leaves, Batch(features, batch.labels))
         if not torch.isfinite(loss):
-            raise UserError(f"loss is {loss.item()} {_place(parameters, batch)}: a lower learning rate may help")
+            domains = _domains(parameters, batch)
+            raise UserError(
+                f"loss is {loss.item()} in step {self._batches}, in a batch of domain_id {domains}: "
+                "a lower framework.inner_lr may help, and the same command goes on from the last epoch's checkpoint"
+            )
         found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
         parameters.write_rows(statistics, ids)
         self._on_rows(len(batch))
@@ -139,10 +145,9 @@ def _no_gradients(parameters: Parameters) -> Gradients:
     )
 
 
-def _place(parameters: Parameters, batch: Batch) -> str:
+def _domains(parameters: Parameters, batch: Batch) -> str:
     """Which domains a batch is from."""
     domains = torch.unique(batch.features["domain_id"])
     if "domain_id" in parameters.ids:
         domains = parameters.ids["domain_id"][domains]
-    shown = ", ".join(map(str, domains[:5].tolist())) + (", ..." if len(domains) > 5 else "")
-    return f"in a batch of domain_id {shown}"
+    return ", ".join(map(str, domains[:5].tolist())) + (", ..." if len(domains) > 5 else "")

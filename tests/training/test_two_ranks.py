@@ -13,6 +13,7 @@ import torch
 from tests.training.reference import PlainAdam, assert_close, loss_of, named, small_model, walk
 from tests.training.two_ranks import FRAMEWORK, LR, TRAINING, rows_of
 from training.batches import Patch, domain_walk, shuffled_batches
+from training.frameworks import SHARED
 from training.parameters import Parameters
 
 RANKS = (0, 1)
@@ -38,20 +39,25 @@ def walks(model, turn):
         yield columns, domain_walk(patch, TRAINING.batch_size, TRAINING.pack, rng)
 
 
+def take_mean(model, ended, rate):
+    """Moves `model` to the mean of the models that ranks ended with, for a row that of the ranks that have it."""
+    start = copy.deepcopy(model)
+    for name, parameter in model.named_parameters():
+        moves = torch.stack([named(end)[name] - named(start)[name] for _, end in ended])
+        having = torch.ones(len(RANKS), len(parameter), dtype=torch.float64)
+        if name in model.tables:
+            for rank, (columns, _) in enumerate(ended):
+                having[rank] = torch.zeros(len(parameter))
+                having[rank, torch.tensor(columns[model.tables[name]]).long()] = 1
+        ranks_having = having.sum(0).clamp(min=1).view(-1, *[1] * (parameter.dim() - 1))
+        parameter.data += rate * moves.sum(0) / ranks_having
+
+
 def test_dn_is_two_walks_and_a_mean_and_for_a_row_the_mean_over_the_ranks_that_have_it(results):
     expected = small_model()
     for turn in range(2):
         walked = [(columns, walk(expected, columns, units, LR)) for columns, units in walks(expected, turn)]
-        start = copy.deepcopy(expected)
-        for name, parameter in expected.named_parameters():
-            moves = torch.stack([named(model)[name] - named(start)[name] for _, model in walked])
-            having = torch.ones(len(RANKS), len(parameter), dtype=torch.float64)
-            if name in expected.tables:
-                for rank, (columns, _) in enumerate(walked):
-                    having[rank] = torch.zeros(len(parameter))
-                    having[rank, torch.tensor(columns[expected.tables[name]]).long()] = 1
-            ranks_having = having.sum(0).clamp(min=1).view(-1, *[1] * (parameter.dim() - 1))
-            parameter.data += FRAMEWORK.outer_lr * moves.sum(0) / ranks_having
+        take_mean(expected, walked, FRAMEWORK.outer_lr)
     for rank in RANKS:
         assert_close(results[f"dn-{rank}"], named(expected))
 
@@ -77,6 +83,29 @@ def test_synchronous_steps_take_the_mean_gradient_of_the_ranks_that_have_a_batch
             adam.step(loss, touched, slice(None))
     for rank in RANKS:
         assert_close(results[f"{framework}-{rank}"], named(expected))
+
+
+def test_reptile_is_two_walks_with_outer_steps_and_a_mean(results):
+    expected = small_model()
+    for turn in range(2):
+        ended = []
+        for columns, units in walks(expected, turn):
+            model = copy.deepcopy(expected)
+            for unit in units:
+                walked = walk(model, columns, [unit], LR)
+                for parameter, moved in zip(model.parameters(), walked.parameters(), strict=True):
+                    parameter.data += FRAMEWORK.outer_lr * (moved - parameter).detach()
+            ended.append((columns, model))
+        take_mean(expected, ended, 1.0)
+    for rank in RANKS:
+        assert_close(results[f"reptile-{rank}"], named(expected))
+
+
+@pytest.mark.parametrize("framework", sorted(SHARED))
+def test_ranks_end_with_the_same_parameters(results, framework):
+    assert_close(results[f"{framework}-0"], results[f"{framework}-1"])
+    start = named(small_model(framework=framework))
+    assert any(not torch.equal(value, start[name]) for name, value in results[f"{framework}-0"].items())
 
 
 def test_rows_are_added_up_over_ranks(results):

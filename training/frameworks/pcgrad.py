@@ -34,7 +34,8 @@ def projection_weights(gram: Tensor, rng: np.random.Generator) -> Tensor:
     For each i, and for the others j in random order: where <g_i, g_j> < 0, g_i -= <g_i, g_j> / |g_j|^2 g_j, with g_j
     as it was. All of this happens in the span of the gradients, so their inner products are enough.
 
-    Example: g_1 = (1, 0) and g_2 = (-1, 1) become (1/2, 1/2) and (0, 1); weights are (3/4, 3/4).
+    Example: g_1 = (1, 0) and g_2 = (-1, 1) become (1/2, 1/2) and (0, 1), so the weights are
+    (1, 3/4).
     """
     count = len(gram)
     weights = torch.eye(count, dtype=gram.dtype, device=gram.device)
