@@ -16,6 +16,7 @@ from training.metrics import domain_auc
 from training.parameters import Parameters
 from training.predict import MOST_DOMAINS, predict_group
 from training.specific import Group, Specific
+from training.statistics import frozen_statistics
 from training.vocabularies import distinct_ids
 
 MOST_ROWS = 32_768  # in a step of a group
@@ -55,7 +56,7 @@ def specific_settings(config: Config) -> SpecificSettings:
 
 
 class Adapter:
-    """Learns theta^i against one theta^S.
+    """Learns theta^i against one theta^S, whose statistics stay as they are.
 
     `theta` is on the device to train on; `helpers` is the reservoir of helper rows.
     """
@@ -127,9 +128,10 @@ class Adapter:
         wanted = {rounds} if keep is None else set(keep)
         for turn in range(1, rounds + 1):
             run = GroupRun(self.model, self.theta, domains, train, self._reservoir, self.settings, first_turn + turn)
-            self._train_mode()
+            self.model.train()
             run.seed_dropout()
-            SPECIFIC[self.settings.rounds[turn - 1]](group, run)
+            with frozen_statistics(self.model):
+                SPECIFIC[self.settings.rounds[turn - 1]](group, run)
             aucs.append(self._val_auc(group, domains, val))
             if turn in wanted:
                 specifics[turn] = group.unstack(self.theta)
@@ -141,13 +143,6 @@ class Adapter:
                 {turn: every[index] for turn, every in specifics.items()},
                 np.array([auc[index] for auc in aucs]),
             )
-
-    def _train_mode(self) -> None:
-        """Dropout is on; what keeps statistics of its inputs uses those of theta^S, and leaves them."""
-        self.model.train()
-        for module in self.model.modules():
-            if any(buffer.is_floating_point() for buffer in module.buffers(recurse=False)):
-                module.eval()
 
     def _zero(self, train: Rows, domain: int) -> Specific:
         rows = torch.from_numpy(train.rows_of[domain]).to(self._device)

@@ -1,6 +1,7 @@
 """The inner step: gradients of an objective on one batch, and Adam on the parameters that it touches."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +15,10 @@ from training.batches import Batch
 from training.errors import UserError
 from training.parameters import Parameters
 from training.ranks import Ranks
+from training.statistics import frozen_statistics
 from training.vocabularies import number_ids
+
+FEWEST_ROWS = 8  # that tell statistics anything: a batch normalisation cannot normalise a single row
 
 T = TypeVar("T")
 Leaves = Mapping[str, Tensor]  # the values that are differentiated: dense parameters, and the rows in a batch
@@ -73,7 +77,9 @@ class InnerOptimizer:
         fixed = {**parameters.rows(parameters.frozen, ids), **statistics}
 
         def forward(leaves: Leaves, features: Mapping[str, Tensor]) -> Tensor:
-            return functional_call(self.model, {**leaves, **fixed}, (features,))
+            few = len(features["domain_id"]) < FEWEST_ROWS
+            with frozen_statistics(self.model) if few else nullcontext():
+                return functional_call(self.model, {**leaves, **fixed}, (features,))
 
         loss = objective(forward, leaves, Batch(features, batch.labels))
         if not torch.isfinite(loss):

@@ -1,0 +1,132 @@
+"""Model agnostic: modules of other libraries and of the user's own train under every framework as they are."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.training.reference import SCHEMA, named, random_rows, small_model
+from training.adapt import Adapter
+from training.batches import Patch
+from training.config import FrameworkConfig, ModelConfig, TrainingConfig
+from training.errors import UserError
+from training.frameworks import SHARED
+from training.frameworks.group_run import SpecificSettings
+from training.frameworks.run import Run
+from training.helpers import Helpers
+from training.inner import InnerOptimizer
+from training.models import build_model
+from training.parameters import Parameters
+from training.predict import predict
+from training.ranks import Ranks
+
+RECHUB = "tests.training.rechub:RechubDCN"
+TRAIN, VAL = random_rows(120, seed=1), random_rows(60, seed=2)
+TRAIN["label"] = (TRAIN["item_id"] < 3).astype(np.float32)
+
+
+@pytest.mark.parametrize("framework", sorted(SHARED))
+def test_a_model_of_another_library_learns_under_every_framework(framework):
+    model = small_model(RECHUB, framework=framework)
+    before = copy.deepcopy(model)
+    theta = Parameters.of(model)
+    patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float64)
+    settings = FrameworkConfig(), TrainingConfig(batch_size=17)
+    run = Run(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
+    loss = mean_loss(model, TRAIN)
+    for _ in range(20):
+        model.train()
+        SHARED[framework].learn(theta, patch, run)
+    assert mean_loss(model, TRAIN) < 0.9 * loss
+    assert all(not torch.equal(value, named(before)[name]) for name, value in named(model).items())
+    moved = [name for name, value in model.named_buffers() if not torch.equal(value, before.get_buffer(name))]
+    assert {name.rpartition(".")[2] for name in moved} >= {"running_mean", "running_var"}
+
+
+@pytest.mark.parametrize("kind", ["dr", "finetune"])
+def test_a_model_with_batch_normalisation_gets_domain_parameters_and_keeps_its_statistics(kind):
+    model = small_model(RECHUB, dropout=0.2)
+    statistics = {name: value.clone() for name, value in model.named_buffers()}
+    settings = SpecificSettings(
+        rounds=(kind,) * 2, inner_lr=0.01, outer_lr=0.5, finetune_lr=0.01, helpers=2, batch_size=16, seed=0
+    )
+    adapter = Adapter(model, Parameters.of(model), Helpers.of(TRAIN, 8, 0), settings)
+    adapted = list(adapter.adapt(TRAIN, VAL, range(4), 2, keep=None))
+    assert len(adapted) == 4
+    assert all(one.specific[2].dense.abs().max() > 0 for one in adapted)
+    assert all(torch.equal(value, statistics[name]) for name, value in model.named_buffers())
+
+
+def mean_loss(model, columns):
+    logits = torch.from_numpy(predict(model, columns, torch.device("cpu")))
+    return nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(columns["label"]).double()).item()
+
+
+class WrongShape(nn.Module):
+    def __init__(self, config, schema, vectors):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+
+    def forward(self, features):
+        return self.weight[None].expand(len(features["user_id"]), 3)
+
+
+class NoParameters(nn.Module):
+    def __init__(self, config, schema, vectors):
+        super().__init__()
+        self.layer = [nn.Linear(1, 1)]
+
+    def forward(self, features):
+        return features["user_id"].float()
+
+
+class WrongTable(NoParameters):
+    tables = {"users.weight": "user_id"}
+
+    def __init__(self, config, schema, vectors):
+        super().__init__(config, schema, vectors)
+        self.users = nn.Embedding(3, 1)
+
+
+class NoTables(NoParameters):
+    """Says nothing of its embedding: it is trained as a whole."""
+
+    def __init__(self, config, schema, vectors):
+        super().__init__(config, schema, vectors)
+        self.users = nn.Embedding(schema.sizes["user_id"], 1)
+
+    def forward(self, features):
+        return self.users(features["user_id"]).squeeze(-1)
+
+
+class OnlyTables(NoTables):
+    tables = {"users.weight": "user_id"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("WrongShape", r"returns shape \(2, 3\) for two rows: it must return one logit a row"),
+        ("NoParameters", "has no parameters to train"),
+        ("WrongTable", 'tables names "users.weight" with ids of "user_id", .* a row for each of 7 ids'),
+        ("Missing", 'model.name ".*Missing" does not exist: choose one of mlp, .*import path'),
+    ],
+)
+def test_what_is_wrong_with_a_module_is_said_before_it_is_trained(name, message):
+    with pytest.raises(UserError, match=message):
+        build_model(ModelConfig(name=f"{__name__}:{name}"), SCHEMA, 0)
+
+
+@pytest.mark.parametrize("name", ["NoTables", "OnlyTables"])
+@pytest.mark.parametrize("framework", ["joint", "dn", "pcgrad", "reptile"])
+def test_a_module_may_have_only_tables_or_name_none(name, framework):
+    model = build_model(ModelConfig(name=f"{__name__}.{name}"), SCHEMA, 0)
+    theta = Parameters.of(model)
+    before = model.users.weight.detach().clone()
+    patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float32)
+    settings = FrameworkConfig(), TrainingConfig(batch_size=16)
+    run = Run(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
+    SHARED[framework].learn(theta, patch, run)
+    assert not torch.equal(model.users.weight, before)
