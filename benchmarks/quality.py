@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
-from benchmarks import baselines
+from training.compare import baselines
 from benchmarks.planted import draw_planted, write_planted
 from pipelines.build_domains import build_domains
 from pipelines.dr_longtail import dr_longtail

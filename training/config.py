@@ -8,16 +8,18 @@ The names here are the names in YAML files and on the command line. A job gets i
 import argparse
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
 import yaml
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from training.errors import UserError
+
+T = TypeVar("T")
 
 SHARED = ("none", "joint", "alternate", "weighted", "pcgrad", "maml", "reptile", "mldg", "dn")
 SPECIFIC = ("none", "finetune", "dr", "dr_finetune")
@@ -144,8 +146,20 @@ def load_config(path: str, settings: Sequence[str] = ()) -> Config:
     """Merges defaults, the YAML file at `path` and dotted `settings`, and checks the result.
 
     Raises:
+        UserError: as `read_settings`, or a value lies out of range.
+    """
+    config = read_settings(Config, path, settings)
+    _apply_preset(config.framework)
+    _check(config)
+    return config
+
+
+def read_settings(config_class: type[T], path: str, settings: Sequence[str] = ()) -> T:
+    """An instance of the dataclass `config_class` from the YAML file at `path` and dotted `settings`.
+
+    Raises:
         UserError: the file is missing or no YAML mapping; a key does not exist (the message names the nearest
-            one) or is missing; a value has the wrong type or lies out of range.
+            one) or is missing; a value has the wrong type.
     """
     try:
         with open(path) as file:
@@ -158,25 +172,22 @@ def load_config(path: str, settings: Sequence[str] = ()) -> Config:
         raise UserError(f"config {path} must hold keys and values, as those in conf/ do")
     pairs = [_parse_setting(setting) for setting in settings]
     given = [(key, path) for key in _flatten(values)] + [(key, "command line") for key, _ in pairs]
-    known = _known_keys(key.split(".")[2] for key, _ in given if key.startswith("data.features."))
+    known = _dotted_keys(config_class, [key for key, _ in given])
     for key, where in given:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise UserError(f'config key "{key}" ({where}) does not exist: did you mean "{nearest}"?')
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(values))
+        merged = OmegaConf.merge(OmegaConf.structured(config_class), OmegaConf.create(values))
         for key, value in pairs:
             OmegaConf.update(merged, key, value)
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise UserError(f'config key "{missing[0]}" has no value: set it in {path} or as {missing[0]}=VALUE')
-        config = OmegaConf.to_object(merged)
+        return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise UserError(f'config key "{error.full_key}" has a value of the wrong kind: {reason}') from None
-    _apply_preset(config.framework)
-    _check(config)
-    return config
 
 
 class _Strings(yaml.SafeLoader):
@@ -201,19 +212,22 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
         return key, value
 
 
-def _dotted_keys(config_class: type, prefix: str = "") -> list[str]:
+def _dotted_keys(config_class: type, given: Sequence[str], prefix: str = "") -> list[str]:
+    """The keys that there are; under a dictionary, the names that `given` keys have there."""
     keys = []
     for entry in fields(config_class):
-        keys.append(prefix + entry.name)
+        key = prefix + entry.name
+        keys.append(key)
         if is_dataclass(entry.type):
-            keys.extend(_dotted_keys(entry.type, f"{prefix}{entry.name}."))
+            keys.extend(_dotted_keys(entry.type, given, f"{key}."))
+        elif get_origin(entry.type) is dict:
+            depth = key.count(".") + 1
+            names = {one.split(".")[depth] for one in given if one.startswith(f"{key}.")}
+            value = get_args(entry.type)[1]
+            for name in sorted(names):
+                keys.append(f"{key}.{name}")
+                keys.extend(_dotted_keys(value, given, f"{key}.{name}.") if is_dataclass(value) else [])
     return keys
-
-
-def _known_keys(features: Iterable[str]) -> list[str]:
-    """All keys; those of a feature under its own name."""
-    of_features = [key for name in features for key in _dotted_keys(FeatureConfig, f"data.features.{name}.")]
-    return _dotted_keys(Config) + of_features
 
 
 def _flatten(values: dict, prefix: str = "") -> list[str]:
