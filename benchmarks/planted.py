@@ -1,11 +1,14 @@
 """A log with planted conflict between domains, whose best possible AUC is known.
 
+    python -m benchmarks.planted --seed 0 --conflict 0.5 FOLDER
+
 Labels come from a form shared by all domains and one of each domain's own, on user and item vectors that the model
 gets frozen. With d the domain, c the conflict and each form scaled to unit variance over the rows,
 
     logit = 2 (sqrt(1 - c) u'A v + sqrt(c) (P u)' B_d (P v)) - 1 + 0.5 e_d
 """
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,3 +80,16 @@ def write_planted(planted: Planted, folder: Path) -> None:
         keys = [f"{letter}{index}" for index in range(len(vectors))]
         table = pa.table({"key": keys, "vector": pa.array(vectors.tolist(), pa.list_(pa.float32()))})
         write_deltalake(str(folder / f"{name}_vectors"), table, mode="overwrite")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--conflict", type=float, default=0.5, help="the domains' own share of the signal, 0 to 1")
+    parser.add_argument("folder", type=Path)
+    parsed = parser.parse_args()
+    write_planted(draw_planted(parsed.seed, parsed.conflict), parsed.folder)
+
+
+if __name__ == "__main__":
+    main()

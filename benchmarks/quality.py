@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
-from training.compare import baselines
 from benchmarks.planted import draw_planted, write_planted
 from pipelines.build_domains import build_domains
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from pipelines.session import spark_session
+from training.compare import baselines
 from training.config import load_config
 from training.metrics import domain_auc
 from training.snapshot import read_columns

@@ -18,6 +18,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from training.errors import UserError
+from training.schema import LENGTH
 
 T = TypeVar("T")
 
@@ -39,13 +40,15 @@ PAPER_NAMES = {
 
 @dataclass
 class ColumnsConfig:
-    """Which columns of a csv, parquet or delta source hold what."""
+    """Which columns of a csv, parquet or delta source hold what; for movielens_1m which one is the domain."""
 
     user: str = "user"
     item: str = "item"
     domain: str = "domain"
     label: str | None = None  # absent: every row is a positive, and negatives are drawn
     time: str | None = None  # the latest of equal rows is kept
+    event: str | None = None  # rows that differ here are not equal: one (user, item, domain) has several samples
+    split: str | None = None  # train, val or test; absent: drawn by data.split
 
 
 @dataclass
@@ -61,12 +64,14 @@ class FeatureConfig:
 
 @dataclass
 class DataConfig:
-    source: str = MISSING  # movielens | amazon | csv | parquet | delta
+    source: str = MISSING  # a name in pipelines/sources
     path: str = MISSING
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     positive_at: float | None = None  # label = (value >= positive_at); absent: the column holds 0 and 1
     features: dict[str, FeatureConfig] = field(default_factory=dict)  # by name: beside user, item and domain ids
     domains: list[str] | None = None  # keep only these domain keys
+    largest_domains: int | None = None  # keep only so many domains: those with most rows
+    user_share: float | None = None  # keep only this share of the users, chosen by a fixed hash of their keys
     ctr_ratio: float | None = None  # positives / samples where negatives are drawn; absent: by domain ...
     ctr_range: list[float] = field(default_factory=lambda: [0.2, 0.5])  # ... uniform in this range
     split: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test
@@ -78,9 +83,14 @@ class DataConfig:
 class ModelConfig:
     name: str = "mlp"  # a name in training/models, or the import path of a module of your own
     embedding_dim: int = 16
-    hidden: list[int] = field(default_factory=lambda: [256, 128, 64])
+    hidden: list[int] = field(default_factory=lambda: [256, 128, 64])  # of mmoe, cgc and ple: those of each expert
     dropout: float = 0.5
     pooling: str = "mean"  # of sequences: mean | attention (DIN)
+    tower: list[int] = field(default_factory=lambda: [64])  # hidden layers of a domain; star: of its auxiliary network
+    experts: int = 2  # mmoe, cgc, ple: shared by all domains
+    specific_experts: int = 1  # cgc, ple: of each domain
+    levels: int = 2  # ple: extraction networks, autoint: interacting layers, one on the other
+    heads: int = 4  # autoint: of an interacting layer
     user_vectors: str | None = None  # a Delta table (key, vector): frozen instead of learned user embeddings
     item_vectors: str | None = None
 
@@ -135,11 +145,16 @@ class Config:
 
 def parse_arguments(arguments: Sequence[str]) -> Config:
     """Reads `--config FILE key=value ...` into a checked Config. Raises UserError."""
+    return load_config(*split_arguments(arguments))
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The file and the settings of `--config FILE key=value ...`."""
     parser = argparse.ArgumentParser(description="Settings are described in training/config.py.")
     parser.add_argument("--config", required=True, help="a YAML file, as those in conf/")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="dotted keys that override the file")
     parsed = parser.parse_args(arguments)
-    return load_config(parsed.config, parsed.settings)
+    return parsed.config, parsed.settings
 
 
 def load_config(path: str, settings: Sequence[str] = ()) -> Config:
@@ -268,8 +283,9 @@ def _check(config: Config) -> None:
         if not holds:
             raise UserError(f'config key "{key}" must be {rule}')
 
+    lengths = {LENGTH.format(name) for name, feature in data.features.items() if feature.kind in ("list", "sequence")}
     for name, feature in data.features.items():
-        _check_feature(name, feature)
+        _check_feature(name, feature, TAKEN | lengths)
     ratios = data.ctr_range
     require(
         len(ratios) == 2 and 0 < ratios[0] <= ratios[1] <= 1,
@@ -286,6 +302,10 @@ def _check(config: Config) -> None:
     for key, value in {
         "data.bucket_rows": data.bucket_rows,
         "model.embedding_dim": config.model.embedding_dim,
+        "model.experts": config.model.experts,
+        "model.specific_experts": config.model.specific_experts,
+        "model.levels": config.model.levels,
+        "model.heads": config.model.heads,
         "training.epochs": training.epochs,
         "training.batch_size": training.batch_size,
         "training.rounds_per_epoch": training.rounds_per_epoch,
@@ -297,9 +317,17 @@ def _check(config: Config) -> None:
         "framework.stop_group": framework.stop_group,
     }.items():
         require(value >= 1, key, "at least 1")
+    require(
+        data.columns.split is None or data.columns.label is not None,
+        "data.columns.split",
+        "absent where data.columns.label is: negatives that are drawn have no split of their own",
+    )
+    require(data.largest_domains is None or data.largest_domains >= 1, "data.largest_domains", "at least 1")
+    require(data.user_share is None or 0 < data.user_share <= 1, "data.user_share", "above 0 and at most 1")
     require(data.head_rows is None or data.head_rows >= 0, "data.head_rows", "at least 0")
     require(0 <= config.seed < 2**63, "seed", "an integer from 0 to 9223372036854775807")
-    require(min(config.model.hidden, default=1) >= 1, "model.hidden", "a list of sizes, each at least 1")
+    for key in ("hidden", "tower"):
+        require(min(getattr(config.model, key), default=1) >= 1, f"model.{key}", "a list of sizes, each at least 1")
     batch_size = framework.dr_batch_size
     require(batch_size is None or batch_size >= 1, "framework.dr_batch_size", "at least 1")
     for key in ("dr_inner_lr", "finetune_lr"):
@@ -322,15 +350,22 @@ def _check(config: Config) -> None:
 
 KINDS = ("category", "dense", "list", "sequence")
 OWNERS = ("row", "user", "item")
-TAKEN = {"user_id", "item_id", "domain_id", "user", "item", "domain", "label", "time", "event", "bucket", "split"}
+TAKEN = {  # by a column of some step of the build
+    *("user_id", "item_id", "domain_id", "user", "item", "domain", "label", "time", "event", "bucket", "split"),
+    *("row", "column", "reason", "copies", "key", "id", "ctr_ratio"),
+}
 
 
-def _check_feature(name: str, feature: FeatureConfig) -> None:
+def _check_feature(name: str, feature: FeatureConfig, taken: set[str]) -> None:
     key = f"data.features.{name}"
-    if name in TAKEN or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+    if name in taken:
+        raise UserError(f'config key "{key}": a column of the tables has the name {name}: give the feature another')
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f'config key "{key}": a feature is named by small letters, digits and _, and not {name}')
     for part, known in (("kind", KINDS), ("of", OWNERS)):
         if getattr(feature, part) not in known:
             raise UserError(f'config key "{key}.{part}" must be one of {", ".join(known)}')
     if feature.length < 1:
         raise UserError(f'config key "{key}.length" must be at least 1')
+    if not feature.separator:
+        raise UserError(f'config key "{key}.separator" must have at least one character')

@@ -27,3 +27,6 @@ def _one_hot(rows: pd.DataFrame, sizes: dict[str, int]) -> csr_matrix:
         csr_matrix((np.ones(len(rows)), (count, rows[name])), shape=(len(rows), size)) for name, size in sizes.items()
     ]
     return hstack(blocks).tocsr()
+
+
+SCORERS = {"popularity": popularity, "linear": linear}

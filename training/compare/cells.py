@@ -1,0 +1,151 @@
+"""The work of one process: choosing settings on validation rows, and filling the cells of a comparison."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from training.batches import Columns
+from training.compare.baselines import SCORERS
+from training.compare.plan import CompareConfig, Work, shared_candidates, specific_candidates
+from training.compare.study import Splits, Study
+from training.config import Config
+from training.errors import UserError
+from training.metrics import domain_auc
+from training.schema import LABEL
+from training.snapshot import read_columns
+
+Chosen = Mapping[str, list[str]]  # settings for "shared", and for each value of framework.specific
+
+
+def choose(work: Work, plan: CompareConfig) -> dict:
+    """Tries all candidates and keeps the best validation AUC by domain; test rows are not looked at.
+
+    Returns:
+        chosen: the best settings of theta^S ("shared") and of each framework.specific; tried: all of them, with the
+        AUC. What has one candidate is not tried.
+
+    Raises:
+        UserError: theta^S cannot be trained with any candidate.
+    """
+    shared, specific = shared_candidates(plan, work), specific_candidates(plan, work)
+    chosen, tried = {"shared": shared[0]}, {}
+    study = None
+    if len(shared) > 1:
+        study, chosen["shared"], tried["shared"] = _choose_shared(work, shared)
+    for name, settings in specific.items():
+        chosen[name] = settings[0]
+        if len(settings) > 1:
+            study = study or Study(work.load(*chosen["shared"]))
+            configs = [work.load(*chosen["shared"], *own, specific=name) for own in settings]
+            tried[name] = [[own, study.adapt(config).val_auc] for own, config in zip(settings, configs, strict=True)]
+            chosen[name] = max(tried[name], key=lambda one: one[1])[0]
+    return {"chosen": chosen, "tried": tried}
+
+
+def _choose_shared(work: Work, candidates: list[list[str]]) -> tuple[Study, list[str], list]:
+    best, chosen, tried = None, [], []
+    for settings in candidates:
+        try:
+            study = Study(work.load(*settings))
+        except UserError as error:  # a rate at which the loss is no longer finite
+            tried.append([settings, str(error)])
+            continue
+        tried.append([settings, study.val_auc])
+        if best is None or study.val_auc > best.val_auc:
+            best, chosen = study, settings
+    if best is None:
+        raise UserError(f"{work.data}, {work.model}+{work.shared}: no candidate could be trained: {tried[0][1]}")
+    return best, chosen, tried
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method, model, data set and seed."""
+
+    data: str
+    method: str
+    seed: int
+    settings: str  # JSON; a cell with other settings is another one
+
+
+def cells_of(work: Work, chosen: Chosen) -> dict[str, Cell]:
+    """The cells of `work`, by framework.specific."""
+    cells = {}
+    for specific in work.specific:
+        config = work.load(specific=specific)
+        settings = [*work.settings, *chosen["shared"], *chosen.get(specific, [])]
+        cells[specific] = Cell(
+            work.data, f"{work.model}+{config.framework.name}", work.seed, json.dumps([work.config, *settings])
+        )
+    return cells
+
+
+def fill(work: Work, chosen: Chosen, wanted: list[str]) -> Iterator[dict]:
+    """The rows of the table of results for the `wanted` values of framework.specific."""
+    start = time.monotonic()
+    config = work.load(*chosen["shared"])
+    study = Study(config)
+    test = study.rows["test"]
+    for specific in wanted:
+        if specific == "none":
+            val_auc, logits = study.val_auc, study.shared_logits("test")
+        else:
+            adaptation = study.adapt(work.load(*chosen["shared"], *chosen[specific], specific=specific))
+            val_auc, logits = adaptation.val_auc, adaptation.logits("test")
+        yield {
+            **vars(cells_of(work, chosen)[specific]),
+            "val_mean_domain_auc": val_auc,
+            "samples_per_second": study.summary["samples_per_second"],
+            "seconds": time.monotonic() - start,
+            "domains": score(config, test, logits),
+        }
+        start = time.monotonic()
+
+
+def baseline_cells(data: str, seed: int, settings: Sequence[str]) -> list[Cell]:
+    return [Cell(data, method, seed, json.dumps(list(settings))) for method in SCORERS]
+
+
+def fill_baselines(config: Config, cells: list[Cell]) -> Iterator[dict]:
+    """The rows of the simple scorers, which need no model."""
+    rows = Splits(config)
+    frames = {split: _frame(rows[split]) for split in ("train", "test")}
+    for cell in cells:
+        start = time.monotonic()
+        scores = SCORERS[cell.method](frames["train"], frames["test"])
+        domains = score(config, rows["test"], scores)
+        if cell.method == "popularity":  # counts are no logits
+            domains = [{**domain, "logloss": None} for domain in domains]
+        yield {**vars(cell), "seconds": time.monotonic() - start, "domains": domains}
+
+
+def score(config: Config, rows: Columns, logits: np.ndarray) -> list[dict]:
+    """By domain: rows, AUC (None where undefined) and log loss, and what the domain is."""
+    domains = read_columns(config.table("domains"), ["domain_id", "domain_key", "rows_train"])
+    known = {
+        domain: (key, size) for domain, key, size in zip(*(column.tolist() for column in domains.values()), strict=True)
+    }
+    found = domain_auc(rows["domain_id"], logits, rows[LABEL])
+    losses = np.logaddexp(0, logits) - logits * rows[LABEL]
+    place = np.searchsorted(found.domain_id, rows["domain_id"])
+    loss = np.bincount(place, weights=losses, minlength=len(found.domain_id)) / found.rows
+    return [
+        {
+            "domain_key": known[domain][0],
+            "rows_train": known[domain][1],
+            "rows": count,
+            "auc": None if np.isnan(auc) else auc,
+            "logloss": mean_loss,
+        }
+        for domain, count, auc, mean_loss in zip(
+            *(values.tolist() for values in (found.domain_id, found.rows, found.auc, loss)), strict=True
+        )
+    ]
+
+
+def _frame(columns: Columns) -> pd.DataFrame:
+    return pd.DataFrame({name: columns[name] for name in ("domain_id", "user_id", "item_id", LABEL)})

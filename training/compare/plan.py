@@ -1,0 +1,151 @@
+"""What is compared with what, and with which settings."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from training.config import PAPER_NAMES, PRESETS, Config, framework_name, load_config, read_settings
+from training.errors import UserError
+
+
+@dataclass
+class DataSet:
+    """In settings and in the command, {root} and {seed} are filled in."""
+
+    config: str = MISSING  # a file as those in conf/
+    settings: list[str] = field(default_factory=list)  # key=value
+    prepare: str | None = None  # a command that makes the log
+
+
+@dataclass
+class Search:
+    """The candidates of a method; each is some key=value settings in one string.
+
+    By the name of framework.shared, or by framework.name or framework.specific, and "default" for those that are not
+    named. As many for every method: the budget is the same.
+    """
+
+    shared: dict[str, list[str]] = field(default_factory=lambda: {"default": [""]})
+    specific: dict[str, list[str]] = field(default_factory=lambda: {"default": [""]})
+
+
+@dataclass
+class CompareConfig:
+    root: str = MISSING  # data, models and results lie here
+    data: dict[str, DataSet] = field(default_factory=dict)
+    models: list[str] = field(default_factory=lambda: ["mlp"])
+    methods: list[str] = field(default_factory=list)  # values of framework.name, each with each of the models
+    further: list[str] = field(default_factory=list)  # single pairs beside these, as mlp+mamdr
+    seeds: list[int] = field(default_factory=lambda: [0])
+    settings: list[str] = field(default_factory=list)  # key=value, for everything
+    search: Search = field(default_factory=Search)
+    parallel: int = 2  # trainings at a time, each on one core
+
+
+@dataclass(frozen=True)
+class Work:
+    """All cells that stand on one theta^S: one process does them one after the other.
+
+    Attributes:
+        settings: key=value of the data set, the model and theta^S, before what a search has found.
+        specific: the values of framework.specific.
+    """
+
+    data: str
+    model: str
+    shared: str
+    seed: int
+    config: str
+    settings: tuple[str, ...]
+    specific: tuple[str, ...]
+
+    def load(self, *settings: str, specific: str = "none") -> Config:
+        own = (*self.settings, *settings, f"framework.specific={specific}")
+        return load_config(self.config, own)
+
+
+def load_plan(path: str, settings: Sequence[str] = ()) -> CompareConfig:
+    """Reads and checks a comparison. Raises UserError."""
+    plan = read_settings(CompareConfig, path, settings)
+    for key in ("data", "seeds", "models"):
+        if not getattr(plan, key):
+            raise UserError(f'config key "{key}" of {path} is empty: name at least one')
+    for part in ("shared", "specific"):
+        budgets = {name: len(candidates) for name, candidates in getattr(plan.search, part).items()}
+        if len(set(budgets.values())) != 1 or "default" not in budgets:
+            raise UserError(
+                f'config key "search.{part}" must give as many candidates to each method, and to "default": {budgets}'
+            )
+    if not pairs(plan):
+        raise UserError(f'config key "methods" of {path} is empty: name at least one, or a pair in further')
+    if plan.parallel < 1:
+        raise UserError('config key "parallel" must be at least 1')
+    return plan
+
+
+def pairs(plan: CompareConfig) -> list[tuple[str, str, str]]:
+    """(model, shared, specific) of what is compared, in the order of the plan."""
+    names = [(model, method) for model in plan.models for method in plan.methods]
+    names += [tuple(pair.rsplit("+", 1)) for pair in plan.further]
+    known = PAPER_NAMES | PRESETS
+    for model, *method in names:
+        if len(method) != 1 or method[0] not in known:
+            pair = "+".join([model, *method])
+            raise UserError(f'method "{pair}" does not exist: give MODEL+NAME, where NAME is one of framework.name')
+    return list(dict.fromkeys((model, *known[method]) for model, method in names))
+
+
+def root_of(plan: CompareConfig, data: str, seed: int) -> Path:
+    """Where the tables and models of a data set and seed lie."""
+    return Path(plan.root, data, f"seed-{seed}").absolute()
+
+
+def filled(text: str, plan: CompareConfig, data: str, seed: int) -> str:
+    return text.replace("{root}", str(root_of(plan, data, seed))).replace("{seed}", str(seed))
+
+
+def data_settings(plan: CompareConfig, data: str, seed: int) -> tuple[str, ...]:
+    own = [filled(setting, plan, data, seed) for setting in plan.data[data].settings]
+    return (*own, *plan.settings, f"root={root_of(plan, data, seed)}", f"seed={seed}")
+
+
+def works(plan: CompareConfig) -> Iterator[Work]:
+    """The work of the whole plan, the first seed first."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for model, shared, specific in pairs(plan):
+        groups.setdefault((model, shared), []).append(specific)
+    for seed in plan.seeds:
+        for data, source in plan.data.items():
+            for (model, shared), specific in groups.items():
+                settings = (*data_settings(plan, data, seed), f"model.name={model}", f"framework.shared={shared}")
+                yield Work(data, model, shared, seed, source.config, settings, tuple(specific))
+
+
+def shared_candidates(plan: CompareConfig, work: Work) -> list[list[str]]:
+    """The settings that theta^S may be learned with."""
+    return _candidates(plan.search.shared, work.shared)
+
+
+def specific_candidates(plan: CompareConfig, work: Work) -> dict[str, list[list[str]]]:
+    """By framework.specific the settings that theta^i may be learned with."""
+    return {
+        specific: _candidates(plan.search.specific, framework_name(work.shared, specific), specific)
+        for specific in work.specific
+        if specific != "none"
+    }
+
+
+def _candidates(space: dict[str, list[str]], *names: str) -> list[list[str]]:
+    found = next((space[name] for name in names if name in space), space["default"])
+    return [one.split() for one in found]
+
+
+def budget(plan: CompareConfig, work: Work) -> dict:
+    """All that a search of `work` depends on, as JSON has it."""
+    return {
+        "settings": list(work.settings),
+        "shared": shared_candidates(plan, work),
+        "specific": specific_candidates(plan, work),
+    }

@@ -1,0 +1,95 @@
+"""A comparison as Markdown and as one HTML page."""
+
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from training.compare import summary
+from training.compare.plan import CompareConfig
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=True, trim_blocks=True
+)
+OVERVIEW = {
+    "auc": "mean-domain AUC",
+    "weighted_auc": "weighted AUC",
+    "rank": "RANK",
+    "logloss": "log loss",
+    "p": "p against the best",
+}
+
+
+def write(rows: pd.DataFrame, root: Path, plan: CompareConfig) -> dict:
+    """Writes report.md and report.html to `root`; returns their paths and the means, for the summary line."""
+    sections, means = [], {}
+    for data in plan.data:
+        part = rows[rows["data"] == data]
+        found = summary.overview(part)
+        order = list(found.index)
+        means[data] = {method: round(auc, 6) for method, auc in found["auc"].items()}
+        sections.append(
+            {
+                "title": f"{data}: {part['domain_key'].nunique()} domains, seeds {', '.join(map(str, plan.seeds))}",
+                "plot": plot(found),
+                "tables": {
+                    "Methods": shown(found),
+                    "Mean AUC by training rows of the domain": figures(summary.by_size(part, order)),
+                    "AUC in the largest domains": figures(summary.largest_domains(part, order)),
+                },
+            }
+        )
+    (root / "report.md").write_text("\n\n".join(map(markdown, sections)) + "\n")
+    page = TEMPLATES.get_template("report.html").render(title=Path(plan.root).name, sections=sections)
+    (root / "report.html").write_text(page)
+    return {"report": str(root / "report.html"), "mean_domain_auc": means}
+
+
+def shown(overview: pd.DataFrame) -> pd.DataFrame:
+    """The overview as text, under the names that readers know."""
+    table = figures(overview[["auc", "weighted_auc", "logloss"]])
+    spread = overview["auc_std"].map(lambda value: "" if pd.isna(value) else f" ± {value:.4f}")
+    table["auc"] += spread
+    table["rank"] = overview["rank"].map("{:.2f}".format)
+    table["p"] = overview["p"].map(lambda value: "" if pd.isna(value) else f"{value:.2g}")
+    return table[list(OVERVIEW)].rename(columns=OVERVIEW)
+
+
+def figures(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as text of four digits; what is not defined is empty."""
+    return table.map(lambda value: "" if pd.isna(value) else f"{value:.4f}")
+
+
+def markdown(section: dict) -> str:
+    parts = [f"## {section['title']}"]
+    for title, table in section["tables"].items():
+        header = ["method", *table.columns]
+        lines = [
+            header,
+            ["---"] * len(header),
+            *([name, *row] for name, row in zip(table.index, table.to_numpy(), strict=True)),
+        ]
+        body = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+        parts.append(f"{title}:\n\n{body}")
+    return "\n\n".join(parts)
+
+
+def plot(overview: pd.DataFrame) -> str:
+    """Mean-domain AUC by method with its spread over seeds, as SVG; equal input gives equal bytes."""
+    table = overview.iloc[::-1]
+    with mpl.rc_context({"svg.hashsalt": "", "font.family": "sans-serif", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(7, 0.6 + 0.28 * len(table)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.errorbar(
+            table["auc"], range(len(table)), xerr=table["auc_std"].fillna(0), fmt="o", color="#2a6f97", capsize=3
+        )
+        axes.set_yticks(range(len(table)), table.index)
+        axes.set_xlabel("mean-domain AUC (bars: standard deviation over seeds)")
+        axes.grid(axis="x", color="#dddddd")
+        axes.spines[["top", "right"]].set_visible(False)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()[out.getvalue().index("<svg") :]

@@ -1,0 +1,97 @@
+"""One theta^S, trained by the trainer itself, with theta^i of all domains, and the scores of both; without Spark."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from training.adapt import Adapter, choose_rounds, size_groups, specific_settings
+from training.batches import Columns
+from training.config import Config
+from training.feed import read_rows
+from training.heads import gather_helpers
+from training.metrics import domain_auc
+from training.predict import predict, predict_specific
+from training.ranks import Ranks
+from training.snapshot import take_snapshot
+from training.store import load_theta
+from training.train import train
+from training.versions import model_path, shared_version
+
+
+class Splits:
+    """The samples of a data set, by split, read when they are first asked for."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.snapshot = config, take_snapshot(config)
+        self._rows: dict[str, Columns] = {}
+
+    def __getitem__(self, split: str) -> Columns:
+        if split not in self._rows:
+            files = self.snapshot.of(split, list(self.snapshot.rows_by_bucket(split)))
+            self._rows[split] = read_rows(files, self.snapshot.schema.columns)
+        return self._rows[split]
+
+
+class Study:
+    """A theta^S that the trainer trained, or finds trained.
+
+    Attributes:
+        rows: the samples by split. summary: of the trainer. val_auc: mean-domain AUC on validation rows.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.summary = train(config)
+        self.rows = Splits(config)
+        path = model_path(config, shared_version(config, self.rows.snapshot.version))
+        self.model, self.theta = load_theta(path, config)
+        val = self.rows["val"]
+        self.val_auc = domain_auc(val["domain_id"], self.shared_logits("val"), val["label"]).mean
+
+    def shared_logits(self, split: str) -> np.ndarray:
+        """The logits of theta^S, shape (rows,)."""
+        return predict(self.model, self.rows[split], torch.device("cpu"))
+
+    def adapt(self, config: Config) -> "Adaptation":
+        """Learns theta^i of every domain, for as many rounds as validation allows in its group of like size.
+
+        As the jobs do, but over all domains at once, whether head or tail. The first pass finds the numbers of
+        rounds; theta^i is made in the second, and not kept: of a thousand domains it would be a thousand networks.
+        """
+        settings = specific_settings(config)
+        helpers = gather_helpers(config, self.rows.snapshot, Ranks())
+        adapter = Adapter(self.model, self.theta, helpers, settings)
+        train_rows, val = self.rows["train"], self.rows["val"]
+        domains = np.unique(train_rows["domain_id"]).tolist()
+        tried = list(adapter.adapt(train_rows, val, domains, len(settings.rounds)))
+        groups = size_groups(np.array([one.rows_train for one in tried]), config.framework.stop_group)
+        kept = choose_rounds(groups, np.stack([one.val_auc for one in tried]))
+        rounds = {one.domain_id: kept[group] for one, group in zip(tried, groups.tolist(), strict=True)}
+        aucs = [one.val_auc[rounds[one.domain_id]] for one in tried]
+        return Adaptation(self, adapter, rounds, float(np.nanmean(aucs)))
+
+
+@dataclass
+class Adaptation:
+    """theta^i of all domains, as far as validation kept it.
+
+    Attributes:
+        rounds: by domain. val_auc: the mean-domain AUC of theta^S + theta^i on validation rows.
+    """
+
+    study: Study
+    adapter: Adapter
+    rounds: dict[int, int]
+    val_auc: float
+
+    def logits(self, split: str) -> np.ndarray:
+        """The logits of theta^S + theta^i, shape (rows,)."""
+        study = self.study
+        rows, result = study.rows[split], study.shared_logits(split)
+        adapted = {domain: rounds for domain, rounds in self.rounds.items() if rounds}
+        for one in self.adapter.adapt(study.rows["train"], study.rows["val"], list(adapted), adapted, keep=None):
+            own = rows["domain_id"] == one.domain_id
+            columns = {name: column[own] for name, column in rows.items()}
+            specific = {one.domain_id: one.specific[adapted[one.domain_id]]}
+            result[own] = predict_specific(study.model, study.theta, columns, specific, result[own])
+        return result
