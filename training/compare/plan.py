@@ -74,10 +74,8 @@ def load_plan(path: str, settings: Sequence[str] = ()) -> CompareConfig:
             raise UserError(f'config key "{key}" of {path} is empty: name at least one')
     for part in ("shared", "specific"):
         budgets = {name: len(candidates) for name, candidates in getattr(plan.search, part).items()}
-        if len(set(budgets.values())) != 1 or "default" not in budgets:
-            raise UserError(
-                f'config key "search.{part}" must give as many candidates to each method, and to "default": {budgets}'
-            )
+        if len(set(budgets.values())) != 1:
+            raise UserError(f'config key "search.{part}" must give as many candidates to each method: {budgets}')
     if not pairs(plan):
         raise UserError(f'config key "methods" of {path} is empty: name at least one, or a pair in further')
     if plan.parallel < 1:

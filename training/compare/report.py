@@ -1,15 +1,13 @@
 """A comparison as Markdown and as one HTML page."""
 
-import io
 from pathlib import Path
 
-import matplotlib as mpl
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from training.compare import summary
 from training.compare.plan import CompareConfig
+from training.plots import COLOR, axes
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=True, trim_blocks=True
@@ -78,18 +76,11 @@ def markdown(section: dict) -> str:
 
 
 def plot(overview: pd.DataFrame) -> str:
-    """Mean-domain AUC by method with its spread over seeds, as SVG; equal input gives equal bytes."""
+    """Mean-domain AUC by method with its spread over seeds, as SVG."""
     table = overview.iloc[::-1]
-    with mpl.rc_context({"svg.hashsalt": "", "font.family": "sans-serif", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(7, 0.6 + 0.28 * len(table)), layout="constrained")
-        axes = figure.add_subplot()
-        axes.errorbar(
-            table["auc"], range(len(table)), xerr=table["auc_std"].fillna(0), fmt="o", color="#2a6f97", capsize=3
-        )
-        axes.set_yticks(range(len(table)), table.index)
-        axes.set_xlabel("mean-domain AUC (bars: standard deviation over seeds)")
-        axes.grid(axis="x", color="#dddddd")
-        axes.spines[["top", "right"]].set_visible(False)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()[out.getvalue().index("<svg") :]
+    with axes(7, 0.6 + 0.28 * len(table)) as (own, svg):
+        spread = table["auc_std"].fillna(0)
+        own.errorbar(table["auc"], range(len(table)), xerr=spread, fmt="o", color=COLOR, capsize=3)
+        own.set_yticks(range(len(table)), table.index)
+        own.set_xlabel("mean-domain AUC (bars: standard deviation over seeds)")
+    return svg.getvalue()

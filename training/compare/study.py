@@ -1,6 +1,6 @@
 """One theta^S, trained by the trainer itself, with theta^i of all domains, and the scores of both; without Spark."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,16 +41,19 @@ class Study:
     """
 
     def __init__(self, config: Config) -> None:
-        self.summary = train(config)
+        self.summary = train(replace(config, framework=replace(config.framework, specific="none")))
         self.rows = Splits(config)
         path = model_path(config, shared_version(config, self.rows.snapshot.version))
         self.model, self.theta = load_theta(path, config)
-        val = self.rows["val"]
-        self.val_auc = domain_auc(val["domain_id"], self.shared_logits("val"), val["label"]).mean
+        self.val_auc = self.score(self.shared_logits("val"), "val")
 
     def shared_logits(self, split: str) -> np.ndarray:
         """The logits of theta^S, shape (rows,)."""
         return predict(self.model, self.rows[split], torch.device("cpu"))
+
+    def score(self, logits: np.ndarray, split: str = "test") -> float:
+        """The mean-domain AUC of logits of all rows of `split`."""
+        return domain_auc(self.rows[split]["domain_id"], logits, self.rows[split]["label"]).mean
 
     def adapt(self, config: Config) -> "Adaptation":
         """Learns theta^i of every domain, for as many rounds as validation allows in its group of like size.

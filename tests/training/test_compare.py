@@ -1,0 +1,211 @@
+"""Comparisons: what they plan, what they say, and a whole one by the command, cut off and taken up again."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from deltalake import DeltaTable
+
+from pipelines.evaluate import evaluate
+from training.compare import report, results, summary
+from training.compare.cells import Cell
+from training.compare.plan import CompareConfig, DataSet, budget, load_plan, pairs, works
+from training.config import load_config
+from training.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def write_plan(tmp_path):
+    def write(**values):
+        path = tmp_path / "plan.yaml"
+        plan = {"root": str(tmp_path / "root"), "data": {"small": {"config": "small.yaml"}}, "methods": ["joint"]}
+        path.write_text(yaml.safe_dump({**plan, **values}))
+        return str(path)
+
+    return write
+
+
+def test_methods_are_tried_with_every_model_and_further_pairs_once(write_plan):
+    plan = load_plan(
+        write_plan(models=["mlp", "deepfm"], methods=["joint", "mamdr"], further=["a.b:C+dn", "mlp+joint"])
+    )
+    assert pairs(plan) == [
+        ("mlp", "joint", "none"),
+        ("mlp", "dn", "dr"),
+        ("deepfm", "joint", "none"),
+        ("deepfm", "dn", "dr"),
+        ("a.b:C", "dn", "none"),
+    ]
+
+
+def test_methods_on_one_theta_are_one_work_and_the_first_seed_comes_first(write_plan):
+    plan = load_plan(write_plan(methods=["dn", "joint", "mamdr", "dn_finetune"], seeds=[3, 4]))
+    found = [(work.seed, work.shared, work.specific) for work in works(plan)]
+    assert found == [
+        (seed, *rest) for seed in (3, 4) for rest in (("dn", ("none", "dr", "finetune")), ("joint", ("none",)))
+    ]
+
+
+def test_placeholders_are_filled_in(write_plan, tmp_path):
+    source = {"config": "small.yaml", "settings": ["data.path={root}/log-{seed}"]}
+    [work] = works(load_plan(write_plan(data={"small": source}, seeds=[7])))
+    assert f"data.path={tmp_path}/root/small/seed-7/log-7" in work.settings
+    assert f"root={tmp_path}/root/small/seed-7" in work.settings
+
+
+def test_candidates_go_by_the_most_special_name(write_plan):
+    search = {
+        "shared": {"default": ["a=1", "a=2"], "dn": ["a=3 b=1", "a=4"]},
+        "specific": {"default": ["c=1"], "finetune": ["c=2"], "separate": ["c=3"]},
+    }
+    plan = load_plan(write_plan(methods=["separate", "mamdr", "joint_finetune"], search=search))
+    found = {work.shared: budget(plan, work) for work in works(plan)}
+    assert found["dn"]["shared"] == [["a=3", "b=1"], ["a=4"]]
+    assert found["joint"]["shared"] == [["a=1"], ["a=2"]]
+    assert [found[name]["specific"] for name in ("none", "joint", "dn")] == [
+        {"finetune": [["c=3"]]},
+        {"finetune": [["c=2"]]},
+        {"dr": [["c=1"]]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"methods": ["mamdar"]}, r'method "mlp\+mamdar" does not exist'),
+        ({"further": ["mlp"]}, 'method "mlp" does not exist'),
+        ({"methods": []}, '"methods" of .* is empty'),
+        ({"seeds": []}, '"seeds" of .* is empty'),
+        ({"data": {}}, '"data" of .* is empty'),
+        ({"parallel": 0}, '"parallel" must be at least 1'),
+        ({"search": {"shared": {"default": ["a=1"], "dn": ["a=1", "a=2"]}}}, "as many candidates to each method"),
+        ({"mehtods": ["dn"]}, 'did you mean "methods"'),
+        ({"data": {"small": {"confg": "x"}}}, 'did you mean "data.small.config"'),
+    ],
+)
+def test_mistakes_in_a_plan_are_named(write_plan, values, message):
+    with pytest.raises(UserError, match=message):
+        load_plan(write_plan(**values))
+
+
+def frame(*rows):
+    columns = ["method", "seed", "domain_key", "rows_train", "rows", "auc", "logloss"]
+    return pd.DataFrame(rows, columns=columns).assign(data="small")
+
+
+TWO_METHODS = frame(
+    ("a", 0, "x", 50, 10, 0.9, 0.2),
+    ("a", 0, "y", 200, 30, 0.5, 0.6),
+    ("a", 0, "one class", 20, 10, np.nan, 0.7),
+    ("b", 0, "x", 50, 10, 0.7, 0.3),
+    ("b", 0, "y", 200, 30, 0.5, 0.5),
+    ("b", 0, "one class", 20, 10, np.nan, 0.8),
+    ("a", 1, "x", 50, 10, 0.8, 0.2),
+    ("a", 1, "y", 200, 30, 0.6, 0.6),
+    ("b", 1, "x", 50, 10, 0.9, 0.3),
+    ("b", 1, "y", 200, 30, 0.5, 0.5),
+)
+
+
+def test_overview_is_what_can_be_counted_by_hand():
+    table = summary.overview(TWO_METHODS)
+    assert list(table.index) == ["a", "b"]
+    np.testing.assert_allclose(table["auc"], [0.7, 0.65])
+    np.testing.assert_allclose(table["auc_std"], [0.0, np.std([0.6, 0.7], ddof=1)], atol=1e-12)
+    np.testing.assert_allclose(table["weighted_auc"], [(0.6 + 0.65) / 2, (0.55 + 0.6) / 2])
+    np.testing.assert_allclose(table["rank"], [((1 + 1.5) / 2 + (2 + 1) / 2) / 2, ((2 + 1.5) / 2 + (1 + 2) / 2) / 2])
+    np.testing.assert_allclose(table["logloss"], [(27 / 50 + 20 / 40) / 2, (26 / 50 + 18 / 40) / 2])
+    assert np.isnan(table["p"]["a"])
+
+
+def test_significance_is_paired_by_domain():
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.5, 0.9, 40)
+    rows = [
+        (method, 0, f"d{index}", 10, 10, value + shift + noise, 0.5)
+        for method, shift, scale in (("best", 0.02, 0.001), ("worse", 0.0, 0.001), ("alike", 0.02, 0.002))
+        for index, (value, noise) in enumerate(zip(base, rng.normal(0, scale, 40), strict=True))
+    ]
+    found = summary.against_best(frame(*rows), "best")
+    assert found["worse"] < 1e-6
+    assert found["alike"] > 0.01
+
+
+def test_domains_are_grouped_by_training_rows_and_the_largest_come_first():
+    by_size = summary.by_size(TWO_METHODS, ["a", "b"])
+    assert list(by_size.columns) == ["under 100 rows (1 domains)", "100 to 999 rows (1 domains)"]
+    np.testing.assert_allclose(by_size.to_numpy(), [[0.85, 0.55], [0.8, 0.5]])
+    assert list(summary.largest_domains(TWO_METHODS, ["a", "b"]).columns) == ["y", "x"]
+
+
+def test_the_report_is_one_page_that_needs_nothing_else_and_the_same_twice(tmp_path):
+    rows = TWO_METHODS.replace({"domain_key": {"x": "Drama|War <b>"}})
+    plan = CompareConfig(root=str(tmp_path / "table"), data={"small": DataSet("x")}, seeds=[0, 1])
+    written = report.write(rows, tmp_path, plan)
+    pages = [(tmp_path / name).read_text() for name in ("report.html", "report.md")]
+    assert written["mean_domain_auc"] == {"small": {"a": 0.7, "b": 0.65}}
+    assert "<svg" in pages[0]
+    assert "src=" not in pages[0]
+    assert 'href="http' not in pages[0]
+    assert "Drama|War &lt;b&gt;" in pages[0]
+    assert "Drama\\|War <b>" in pages[1]
+    assert "| a | 0.7000 ± 0.0000 |" in pages[1]
+    report.write(rows, tmp_path, plan)
+    assert [(tmp_path / name).read_text() for name in ("report.html", "report.md")] == pages
+
+
+def test_cells_with_other_settings_are_other_cells(tmp_path):
+    domains = [{"domain_key": "x", "rows_train": 5, "rows": 3, "auc": None, "logloss": 0.5}]
+    cells = [Cell("small", "mlp+dn", 0, settings) for settings in ("old", "new")]
+    for cell in cells:
+        results.append(tmp_path / "table", [{**vars(cell), "seconds": 1.0, "domains": domains}])
+    assert results.finished(tmp_path / "table") == set(cells)
+    assert len(results.by_domain(tmp_path / "table", cells[1:])) == 1
+
+
+METHODS = ["joint", "mamdr", "joint_finetune", "separate"]
+
+
+def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark, built, tmp_path):
+    plan = {
+        "root": str(tmp_path / "root"),
+        "data": {"small": {"config": built.config_path}},
+        "methods": METHODS,
+        "search": {"shared": {"default": ["framework.inner_lr=0.01", "framework.inner_lr=0.02"]}},
+    }
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(plan))
+
+    first = run_compare(path)
+    assert first["cells"] == len(METHODS) + 2
+    assert set(first["mean_domain_auc"]["small"]) == {*(f"mlp+{name}" for name in METHODS), "popularity", "linear"}
+    table = DeltaTable(first["table"])
+    version = table.version()
+    assert run_compare(path) == first
+    table.update_incremental()
+    assert table.version() == version
+
+    path.write_text(yaml.safe_dump({**plan, "methods": [*METHODS, "alternate"]}))
+    assert run_compare(path)["cells"] == first["cells"] + 1
+    table.update_incremental()
+    assert table.version() == version + 1
+
+    searched = json.loads((tmp_path / "root/search/small-mlp-joint.json").read_text())
+    root = tmp_path / "root/small/seed-0"
+    settings = [f"root={root}", "seed=0", "framework.name=joint", *searched["chosen"]["shared"]]
+    evaluated = evaluate(spark, load_config(built.config_path, settings))["models"]["joint"]
+    assert first["mean_domain_auc"]["small"]["mlp+joint"] == pytest.approx(evaluated["mean_domain_auc"], abs=1e-6)
+
+
+def run_compare(path):
+    command = [sys.executable, "-m", "training.compare", "--config", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

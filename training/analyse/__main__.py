@@ -1,0 +1,30 @@
+"""python -m training.analyse helpers|rates|gradients|gain --config conf/planted.yaml [key=value ...]"""
+
+import json
+import sys
+from pathlib import Path
+
+from training.analyse.gain import gain
+from training.analyse.gradients import gradients
+from training.analyse.helpers import helpers
+from training.analyse.rates import rates
+from training.config import parse_arguments
+from training.errors import UserError, exit_with_user_errors
+
+ANALYSES = {"helpers": helpers, "rates": rates, "gradients": gradients, "gain": gain}
+
+
+def main() -> None:
+    name, *arguments = sys.argv[1:] or [""]
+    if name not in ANALYSES:
+        raise UserError(f'analysis "{name}" does not exist: choose one of {", ".join(ANALYSES)}')
+    config = parse_arguments(arguments)
+    figures, svg = ANALYSES[name](config)
+    path = Path(config.root, "analyses", f"{name}.svg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(svg)
+    print(json.dumps({"analysis": name, "plot": str(path), **figures}))
+
+
+if __name__ == "__main__":
+    exit_with_user_errors(main)

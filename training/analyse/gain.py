@@ -1,0 +1,39 @@
+"""Who gains from theta^i: the change in AUC by the size of the domain."""
+
+import numpy as np
+
+from training.compare.study import Study
+from training.config import Config
+from training.metrics import domain_auc
+from training.plots import COLOR, axes
+
+BINS = 8
+
+
+def gain(config: Config) -> tuple[dict, str]:
+    """The AUC of theta^S + theta^i less that of theta^S, by domain; means over bins of domains of like size."""
+    study = Study(config)
+    test = study.rows["test"]
+    before, after = (
+        domain_auc(test["domain_id"], logits, test["label"])
+        for logits in (study.shared_logits("test"), study.adapt(config).logits("test"))
+    )
+    domains, sizes = np.unique(study.rows["train"]["domain_id"], return_counts=True)
+    defined = before.defined & np.isin(before.domain_id, domains)
+    size = sizes[np.searchsorted(domains, before.domain_id[defined])]
+    change = (after.auc - before.auc)[defined]
+    bins = np.array_split(np.argsort(size, kind="stable"), BINS)
+    middle = [float(np.median(size[members])) for members in bins]
+    mean = [float(change[members].mean()) for members in bins]
+    error = [float(change[members].std(ddof=1) / np.sqrt(len(members))) for members in bins]
+    with axes(6, 3.2) as (own, svg):
+        own.scatter(size, change, s=6, color="#bbbbbb")
+        own.errorbar(
+            middle, mean, yerr=error, fmt="o-", color=COLOR, capsize=3, label="mean of an eighth of the domains"
+        )
+        own.set_xscale("log")
+        own.set_ylim(-0.1, 0.1)
+        own.set_xlabel("training rows of the domain")
+        own.set_ylabel("gain in AUC")
+        own.legend()
+    return {"training_rows": middle, "mean_gain": mean, "standard_error": error}, svg.getvalue()

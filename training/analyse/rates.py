@@ -1,0 +1,33 @@
+"""How the inner and the outer rate of DN act together: AUC by alpha and beta (figure 9)."""
+
+import numpy as np
+
+from training.compare.study import Study
+from training.config import Config
+from training.plots import axes
+
+INNER = (0.0003, 0.001, 0.003)
+OUTER = (0.1, 0.3, 0.5, 0.8, 1.0)
+
+
+def rates(config: Config) -> tuple[dict, str]:
+    """Mean-domain AUC on test rows of theta^S by alpha (rows) and beta (columns)."""
+    auc = np.zeros((len(INNER), len(OUTER)))
+    for row, inner in enumerate(INNER):
+        for column, outer in enumerate(OUTER):
+            config.framework.inner_lr, config.framework.outer_lr = inner, outer
+            study = Study(config)
+            auc[row, column] = study.score(study.shared_logits("test"))
+    with axes(6, 3) as (own, svg):
+        own.grid(visible=False)
+        own.imshow(auc, cmap="Blues", aspect="auto")
+        own.set_xticks(range(len(OUTER)), OUTER)
+        own.set_yticks(range(len(INNER)), INNER)
+        own.set_xlabel("beta, outer rate")
+        own.set_ylabel("alpha, inner rate")
+        middle = (auc.min() + auc.max()) / 2
+        for (row, column), value in np.ndenumerate(auc):
+            own.text(
+                column, row, f"{value:.4f}", ha="center", va="center", color="white" if value > middle else "black"
+            )
+    return {"inner_lr": INNER, "outer_lr": OUTER, "mean_domain_auc": auc.tolist()}, svg.getvalue()
