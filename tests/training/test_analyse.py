@@ -1,0 +1,84 @@
+"""The analyses on a small data set: figures that can be checked, and a plot each."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.reference import loss_of, random_rows, small_model
+from training.analyse import gain, gradients, helpers, rates
+from training.analyse.gradients import cosines
+from training.compare.study import Study
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_cosines_are_those_of_the_gradients_of_whole_domains():
+    model, rows = small_model(dropout=0.5), random_rows(60, seed=1)
+    found = cosines(model, rows)
+    flat = []
+    for domain in np.argsort(-np.bincount(rows["domain_id"]), kind="stable"):
+        model.zero_grad()
+        loss_of(model.eval(), rows, np.flatnonzero(rows["domain_id"] == domain)).backward()
+        flat.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    expected = [torch.cosine_similarity(flat[i], flat[j], dim=0).item() for i in range(4) for j in range(i + 1, 4)]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.fixture
+def config(built, tmp_path):
+    return lambda *settings: built.config(built.copy(tmp_path), "framework.dr_batch_size=16", *settings)
+
+
+def test_gradients_are_compared_before_and_after_each_framework(config):
+    figures, svg = gradients.gradients(config())
+    assert set(figures) == {"before training", "after alternate", "after dn", "after pcgrad"}
+    assert all(-1 <= one["mean_cosine"] <= 1 and 0 <= one["conflicting_pairs"] <= 1 for one in figures.values())
+    assert svg.startswith("<svg")
+
+
+def test_helpers_are_varied_from_none_on(config, monkeypatch):
+    monkeypatch.setattr(helpers, "COUNTS", (1, 2))
+    settings = config("framework.name=mamdr")
+    figures, svg = helpers.helpers(settings)
+    study = Study(settings)
+    assert figures["mean_domain_auc"][0] == study.score(study.shared_logits("test"))
+    assert set(figures["mean_domain_auc"]) == {0, 1, 2}
+    assert svg.startswith("<svg")
+
+
+def test_rates_are_a_grid(config, monkeypatch):
+    monkeypatch.setattr(rates, "INNER", (0.001, 0.01))
+    monkeypatch.setattr(rates, "OUTER", (0.5,))
+    figures, svg = rates.rates(config("framework.name=dn"))
+    assert np.shape(figures["mean_domain_auc"]) == (2, 1)
+    assert figures["mean_domain_auc"][0] != figures["mean_domain_auc"][1]
+    assert svg.startswith("<svg")
+
+
+def test_gain_is_by_size(config, monkeypatch):
+    monkeypatch.setattr(gain, "BINS", 3)
+    figures, svg = gain.gain(config("framework.name=joint_finetune"))
+    assert figures["training_rows"] == sorted(figures["training_rows"])
+    assert len(figures["mean_gain"]) == 3
+    assert svg.startswith("<svg")
+
+
+def test_an_unknown_analysis_names_the_known_ones():
+    command = [sys.executable, "-m", "training.analyse", "gian", "--config", "conf/planted.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "choose one of helpers, rates, gradients, gain" in done.stderr
+
+
+def test_an_analysis_is_a_command_with_a_plot_and_a_summary(built, tmp_path):
+    settings = [built.copy(tmp_path), "framework.name=joint_finetune", "training.epochs=1"]
+    command = [sys.executable, "-m", "training.analyse", "gain", "--config", built.config_path, *settings]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert Path(summary["plot"]).read_text().startswith("<svg")
