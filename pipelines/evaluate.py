@@ -14,8 +14,9 @@ from pipelines import tables
 from pipelines.adaptation import ModelKey
 from pipelines.scoring import score
 from pipelines.session import persisting, run_job
-from training.config import Config, framework_name
+from training.config import Config
 from training.errors import UserError
+from training.framework_names import framework_name
 from training.snapshot import take_snapshot
 
 SPLIT = "test"

@@ -18,24 +18,10 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from training.errors import UserError
+from training.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
 from training.schema import LENGTH
 
 T = TypeVar("T")
-
-SHARED = ("none", "joint", "alternate", "weighted", "pcgrad", "maml", "reptile", "mldg", "dn")
-SPECIFIC = ("none", "finetune", "dr", "dr_finetune")
-# framework.name: (framework.shared, framework.specific), such as joint, joint_dr and dn_dr_finetune ...
-PRESETS = {
-    shared if specific == "none" else f"{shared}_{specific}": (shared, specific)
-    for shared in SHARED
-    for specific in SPECIFIC
-}
-# ... and the names that such a pair has in the papers.
-PAPER_NAMES = {
-    "mamdr": ("dn", "dr"),
-    "mamdr_finetune": ("dn", "dr_finetune"),
-    "separate": ("none", "finetune"),
-}
 
 
 @dataclass
@@ -255,25 +241,18 @@ def _flatten(values: dict, prefix: str = "") -> list[str]:
 
 def _apply_preset(framework: FrameworkConfig) -> None:
     """Lets name, shared and specific agree: explicit parts win over the preset, and the pair gives the name."""
-    presets = PAPER_NAMES | PRESETS
-    if framework.name is not None and framework.name not in presets:
-        suffixes = ", ".join(f"_{specific}" for specific in SPECIFIC[1:])
-        raise UserError(
-            f'framework.name "{framework.name}" does not exist: choose one of {", ".join(SHARED)}, '
-            f"one of them with {suffixes} behind it, or {', '.join(PAPER_NAMES)}"
-        )
-    shared, specific = presets[framework.name or "mamdr"]
+    shared, specific = framework_pair(framework.name or "mamdr")
     framework.shared, framework.specific = framework.shared or shared, framework.specific or specific
-    for key, known in (("shared", SHARED), ("specific", SPECIFIC)):
-        value = getattr(framework, key)
-        if value not in known:
-            raise UserError(f'framework.{key} "{value}" does not exist: choose one of {", ".join(known)}')
+    if not is_shared(framework.shared):
+        raise UserError(
+            f'framework.shared "{framework.shared}" does not exist: choose one of {", ".join(SHARED)}, '
+            "or the import path of a function of your own, as my_package.my_file:learn"
+        )
+    if framework.specific not in SPECIFIC:
+        raise UserError(
+            f'framework.specific "{framework.specific}" does not exist: choose one of {", ".join(SPECIFIC)}'
+        )
     framework.name = framework_name(framework.shared, framework.specific)
-
-
-def framework_name(shared: str, specific: str) -> str:
-    """The name of a pair: the papers' where it has one."""
-    return next(name for name, pair in (PAPER_NAMES | PRESETS).items() if pair == (shared, specific))
 
 
 def _check(config: Config) -> None:

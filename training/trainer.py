@@ -15,7 +15,7 @@ from training.adam import Moments
 from training.batches import Columns, Patch
 from training.config import Config
 from training.feed import plan_epoch, read_rows
-from training.frameworks import SHARED
+from training.frameworks import find_framework
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer
 from training.metrics import DomainAuc, domain_auc
@@ -77,7 +77,7 @@ class Trainer:
         rng = np.random.default_rng([self.config.seed, epoch, self.ranks.rank])
         torch.manual_seed(int(rng.integers(2**62)))
         run = Run(self._inner, self.config.framework, training, self.ranks, rng)
-        learn = SHARED[self.config.framework.shared].learn
+        learn = find_framework(self.config.framework.shared).learn
         self._bar.reset(sum(rows_by_bucket[bucket] for buckets in plan[self.ranks.rank] for bucket in buckets))
         self._bar.set_description(f"epoch {epoch}")
         self.model.train()

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from training.adapt import specific_settings
-from training.config import Config, FrameworkConfig
-from training.frameworks import SHARED
+from training.config import Config
+from training.frameworks import find_framework
 
 
 def shared_version(config: Config, table_version: int) -> str:
@@ -17,13 +17,14 @@ def shared_version(config: Config, table_version: int) -> str:
     The number of epochs is left out, so that a run goes on where a shorter one stopped, and so are ranks and device.
     """
     framework, training = config.framework, config.training
-    backbone = re.sub(r"\W+", "_", config.model.name)
-    return f"{framework.shared}-{backbone}-" + _digest(
+    names = [re.sub(r"\W+", "_", name) for name in (framework.shared, config.model.name)]
+    return f"{'-'.join(names)}-" + _digest(
+        names=[framework.shared, config.model.name],
         seed=config.seed,
         samples=table_version,
         model=asdict(config.model),
         features={name: asdict(feature) for name, feature in config.data.features.items()},
-        framework=[framework.inner_lr, *_own_settings(framework)],
+        framework=[getattr(framework, key) for key in ("inner_lr", *find_framework(framework.shared).settings)],
         training=[training.batch_size, training.rounds_per_epoch, training.pack, training.patience],
         interleave=_specific_settings(config) if framework.interleave else None,
     )
@@ -37,11 +38,6 @@ def specific_version(config: Config, table_version: int, best_epoch: int) -> str
 
 def model_path(config: Config, version: str) -> Path:
     return Path(config.root, "models", version).absolute()
-
-
-def _own_settings(framework: FrameworkConfig) -> list:
-    """What the framework for theta^S reads beside the inner rate."""
-    return [getattr(framework, key) for key in SHARED[framework.shared].settings] if framework.shared in SHARED else []
 
 
 def _specific_settings(config: Config) -> list:

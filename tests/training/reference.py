@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.config import FrameworkConfig, ModelConfig
-from training.frameworks import prepare
+from training.frameworks import SHARED, prepare
 from training.models import build_model
 from training.schema import Schema
 
@@ -15,6 +15,7 @@ SIZES = {"user_id": 7, "item_id": 6, "domain_id": 4}
 
 
 SCHEMA = Schema.of(SIZES)
+LEARNED = {name: framework for name, framework in SHARED.items() if name != "none"}
 
 
 def small_model(name="mlp", seed=0, vectors=None, dropout=0.0, framework="joint"):

@@ -79,8 +79,8 @@ def test_candidates_go_by_the_most_special_name(write_plan):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"methods": ["mamdar"]}, r'method "mlp\+mamdar" does not exist'),
-        ({"further": ["mlp"]}, 'method "mlp" does not exist'),
+        ({"methods": ["mamdar"]}, 'framework.name "mamdar" does not exist'),
+        ({"further": ["mlp"]}, '"mlp" in further is no pair'),
         ({"methods": []}, '"methods" of .* is empty'),
         ({"seeds": []}, '"seeds" of .* is empty'),
         ({"data": {}}, '"data" of .* is empty'),

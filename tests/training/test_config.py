@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from training.config import PRESETS, Config, load_config, parse_arguments
+from training.config import Config, load_config, parse_arguments
 from training.errors import UserError, exit_with_user_errors
+from training.framework_names import SHARED, SPECIFIC, framework_name
 
 REPOSITORY = Path(__file__).parents[2]
 MINIMAL = "root: runs/x\ndata: {source: csv, path: log.csv}\n"
@@ -71,10 +72,12 @@ def test_tables_lie_under_the_root_be_it_a_folder_or_a_url(load, monkeypatch, tm
     assert load("root=s3a://bucket/runs/").table("items") == "s3a://bucket/runs/tables/items"
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_preset_sets_both_parts_and_the_parts_give_the_preset(load, name):
-    preset = load(f"framework.name={name}").framework
-    assert (preset.shared, preset.specific) == PRESETS[name]
+@pytest.mark.parametrize("shared", [*SHARED, "my_package.my_file:learn"])
+@pytest.mark.parametrize("specific", SPECIFIC)
+def test_preset_sets_both_parts_and_the_parts_give_the_preset(load, shared, specific):
+    preset = load(f"framework.name={framework_name(shared, specific)}").framework
+    assert (preset.shared, preset.specific) == (shared, specific)
+    assert load(f"framework.name={shared}_{specific}").framework == preset
     parts = load(f"framework.shared={preset.shared}", f"framework.specific={preset.specific}").framework
     assert parts == preset
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.reference import PlainAdam, assert_close, loss_of, named, random_rows, small_model, walk
+from tests.training.reference import LEARNED, PlainAdam, assert_close, loss_of, named, random_rows, small_model, walk
 from training.batches import Patch, domain_walk, shuffled_batches
 from training.config import FrameworkConfig, TrainingConfig
 from training.frameworks import SHARED
@@ -89,7 +89,7 @@ def test_frozen_vectors_stay_as_they_were():
 
 
 def test_progress_counts_every_row():
-    for name, framework in SHARED.items():
+    for name, framework in LEARNED.items():
         model = small_model(framework=name)
         theta = Parameters.of(model)
         patch = Patch(ROWS, theta.features_of, torch.device("cpu"), torch.float64)

@@ -8,7 +8,17 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from tests.training.reference import SIZES, PlainAdam, assert_close, loss_of, named, random_rows, small_model, walk
+from tests.training.reference import (
+    LEARNED,
+    SIZES,
+    PlainAdam,
+    assert_close,
+    loss_of,
+    named,
+    random_rows,
+    small_model,
+    walk,
+)
 from training.adapt import Adapter
 from training.batches import Patch, domain_walk
 from training.config import FrameworkConfig, TrainingConfig
@@ -194,7 +204,7 @@ def test_a_patch_of_a_single_row_is_trained_on(name):
     assert all(torch.isfinite(value).all() for value in named(model).values())
 
 
-@pytest.mark.parametrize("name", list(SHARED))
+@pytest.mark.parametrize("name", LEARNED)
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_domains(name):
     model = small_model(framework=name)
     model.embeddings.item_id.weight.data[3] = float("nan")

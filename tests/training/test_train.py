@@ -10,9 +10,9 @@ import pytest
 from deltalake import DeltaTable
 
 from tests.training.reference import assert_close
-from training import checkpoint
-from training.config import PRESETS
+from training import checkpoint, framework_names
 from training.errors import UserError
+from training.frameworks import SHARED, SPECIFIC
 from training.snapshot import read_columns, take_snapshot
 from training.train import refuse_idle_ranks, train
 from training.vectors import load_vectors
@@ -225,5 +225,6 @@ def test_more_ranks_than_slots_is_told_at_once(built):
     assert "Traceback" not in done.stderr
 
 
-def test_every_preset_has_a_name():
-    assert len(set(PRESETS.values())) == len(PRESETS)
+def test_the_names_are_those_of_the_registries():
+    assert set(framework_names.SHARED) == set(SHARED)
+    assert {part for name in framework_names.SPECIFIC if name != "none" for part in name.split("_")} == set(SPECIFIC)

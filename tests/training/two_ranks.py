@@ -5,10 +5,9 @@ import sys
 import numpy as np
 import torch
 
-from tests.training.reference import named, random_rows, small_model
+from tests.training.reference import LEARNED, named, random_rows, small_model
 from training.batches import Patch
 from training.config import FrameworkConfig, TrainingConfig
-from training.frameworks import SHARED
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer
 from training.parameters import Parameters
@@ -27,7 +26,7 @@ def rows_of(rank):
 def main(folder):
     torch.set_num_threads(1)
     ranks = Ranks()
-    for name, framework in SHARED.items():
+    for name, framework in LEARNED.items():
         model = small_model(framework=name)
         theta = Parameters.of(model)
         patch = Patch(rows_of(ranks.rank), theta.features_of, torch.device("cpu"), torch.float64)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from training.config import PAPER_NAMES, PRESETS, Config, framework_name, load_config, read_settings
+from training.config import Config, load_config, read_settings
 from training.errors import UserError
+from training.framework_names import framework_name, framework_pair
 
 
 @dataclass
@@ -84,15 +85,14 @@ def load_plan(path: str, settings: Sequence[str] = ()) -> CompareConfig:
 
 
 def pairs(plan: CompareConfig) -> list[tuple[str, str, str]]:
-    """(model, shared, specific) of what is compared, in the order of the plan."""
+    """(model, shared, specific) of what is compared, in the order of the plan. Raises UserError."""
     names = [(model, method) for model in plan.models for method in plan.methods]
-    names += [tuple(pair.rsplit("+", 1)) for pair in plan.further]
-    known = PAPER_NAMES | PRESETS
-    for model, *method in names:
-        if len(method) != 1 or method[0] not in known:
-            pair = "+".join([model, *method])
-            raise UserError(f'method "{pair}" does not exist: give MODEL+NAME, where NAME is one of framework.name')
-    return list(dict.fromkeys((model, *known[method]) for model, method in names))
+    for pair in plan.further:
+        model, plus, method = pair.partition("+")
+        if not plus:
+            raise UserError(f'"{pair}" in further is no pair: give MODEL+NAME, where NAME is one of framework.name')
+        names.append((model, method))
+    return list(dict.fromkeys((model, *framework_pair(method)) for model, method in names))
 
 
 def root_of(plan: CompareConfig, data: str, seed: int) -> Path:

@@ -5,6 +5,7 @@ own; on return theta is the same on all ranks.
 SPECIFIC: how theta^i is learned. A function (group, run) is one round for a group of domains, in place.
 """
 
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from training.batches import Patch
 from training.config import FrameworkConfig
+from training.errors import UserError
 from training.frameworks.alternate import alternate
 from training.frameworks.dn import negotiate
 from training.frameworks.dr import regularize
@@ -42,13 +44,31 @@ class Framework:
     prepare: Callable[[nn.Module, Schema], None] = lambda model, schema: None
 
 
+def leave(theta: Parameters, patch: Patch, run: Run) -> None:
+    """Leaves theta^S as it was drawn, for what a domain is to learn alone."""
+
+
+def find_framework(name: str) -> Framework:
+    """A framework for theta^S by its name, or by the import path of a `learn` of the user's own.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name in SHARED:
+        return SHARED[name]
+    try:
+        return Framework(pkgutil.resolve_name(name), ("outer_lr", "pcgrad_domains", *META))
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UserError(f'framework.shared "{name}" cannot be imported: {error}') from None
+
+
 def prepare(model: nn.Module, schema: Schema, config: FrameworkConfig) -> None:
     """Gives the module what its framework trains beside it."""
-    if config.shared in SHARED:
-        SHARED[config.shared].prepare(model, schema)
+    find_framework(config.shared).prepare(model, schema)
 
 
 SHARED = {
+    "none": Framework(leave),
     "joint": Framework(joint),
     "alternate": Framework(alternate),
     "weighted": Framework(weighted, prepare=add_uncertainty),
