@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from training.compare.plan import load_plan, shared_candidates, specific_candidates, works
 from training.config import load_config
+from training.train import train
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,8 +59,9 @@ def test_every_command_names_things_that_exist(page):
             if word.endswith((".py", ".yaml")):
                 assert (ROOT / word).exists(), command
         if "--config" in words:
-            after = words[words.index("--config") + 2 :]
-            load_config(str(ROOT / words[words.index("--config") + 1]), after)
+            path, *after = words[words.index("--config") + 1 :]
+            load = load_plan if "training.compare" in words else load_config
+            load(str(ROOT / path), after)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -70,3 +73,41 @@ def test_every_link_leads_somewhere(page):
 @pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_config_is_valid(path):
     load_config(str(path))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf/compare").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_comparison_is_valid_with_all_its_candidates(path):
+    plan = load_plan(str(path))
+    for work in works(plan):
+        for settings in shared_candidates(plan, work):
+            work.load(*settings)
+        for specific, candidates in specific_candidates(plan, work).items():
+            for settings in candidates:
+                work.load(*settings, specific=specific)
+
+
+def code_of(name):
+    """The Python block that follows <!-- name --> in a page."""
+    text = (ROOT / "docs/ml-engineer.md").read_text()
+    return re.search(rf"<!-- {name} -->\n```python\n(.*?)```", text, re.DOTALL)[1]
+
+
+def test_the_adapter_of_another_library_is_the_one_that_the_tests_train():
+    assert (ROOT / "tests/training/rechub.py").read_text().endswith(code_of("rechub.py"))
+
+
+@pytest.mark.parametrize(("name", "most_lines"), [("my_models.py", 60), ("my_frameworks.py", 80)])
+def test_a_new_backbone_and_a_new_framework_are_short(name, most_lines):
+    assert len(code_of(name).splitlines()) < most_lines
+
+
+def test_the_exercises_train_as_they_stand(built, tmp_path, monkeypatch):
+    for name in ("my_models.py", "my_frameworks.py"):
+        (tmp_path / name).write_text(code_of(name))
+    monkeypatch.syspath_prepend(tmp_path)
+    config = built.config(
+        built.copy(tmp_path), "model.name=my_models:TwoTower", "framework.name=my_frameworks:learn", "training.epochs=5"
+    )
+    summary = train(config)
+    assert (summary["framework"], summary["model"]) == ("my_frameworks:learn", "my_models:TwoTower")
+    assert summary["val_mean_domain_auc"] > 0.55
