@@ -16,10 +16,12 @@ from training.train import train
 from training.versions import model_path
 
 
-@pytest.fixture(scope="module")
-def adapted(spark, built, keep_rounds, tmp_path_factory):
+@pytest.fixture(scope="module", params=[("joint_dr", 2), ("weighted_dr_finetune", 1), ("separate", 1)])
+def adapted(spark, built, keep_rounds, tmp_path_factory, request):
     """(config, summary) of the whole chain up to dr_longtail; tail domains keep 2, 1 or 0 rounds."""
-    config = built.config(built.copy(tmp_path_factory.mktemp("adapted")), "framework.name=joint_dr")
+    name, dr_rounds = request.param
+    settings = [f"framework.name={name}", f"framework.dr_rounds={dr_rounds}"]
+    config = built.config(built.copy(tmp_path_factory.mktemp("adapted")), *settings)
     train(config)
     keep_rounds(config)
     return config, dr_longtail(spark, config)
@@ -38,7 +40,7 @@ def test_every_domain_has_one_row_heads_from_the_workers_and_tails_from_the_job(
     assert set(summary) == {"domains", "domains_skipped", "seconds", "domains_per_second", "table_version"}
 
 
-def test_theta_i_is_what_dr_by_hand_gives(spark, adapted):
+def test_theta_i_is_what_rounds_by_hand_give(spark, adapted):
     config, _ = adapted
     snapshot = take_snapshot(config)
     adapter = open_adapter(ModelKey.find(config, snapshot.version))
@@ -68,7 +70,7 @@ def test_the_stop_looks_at_every_tail_domain_of_a_small_set_and_its_choice_is_ke
     config = built.config(built.copy(tmp_path), "framework.name=joint_dr")
     train(config)
     dr_longtail(spark, config)
-    assert "DR: 10 of 10 tail domains try 2 rounds" in capfd.readouterr().err
+    assert "theta^i: 10 of 10 tail domains try 2 rounds" in capfd.readouterr().err
     key = ModelKey.find(config, take_snapshot(config).version)
     rounds = json.loads((model_path(config, key.specific) / "rounds.json").read_text())
     heads = take_snapshot(config).domains.head

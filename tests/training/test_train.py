@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from tests.training.reference import assert_close
+from tests.training.reference import LEARNED, assert_close
 from training import checkpoint, framework_names
 from training.errors import UserError
 from training.frameworks import SHARED, SPECIFIC
@@ -42,7 +42,7 @@ def horovodrun(*arguments):
     )
 
 
-@pytest.mark.parametrize("framework", ["joint", "alternate", "dn"])
+@pytest.mark.parametrize("framework", LEARNED)
 def test_each_framework_reads_every_listed_row_in_each_epoch(built, framework):
     config = built.config(f"framework.name={framework}")
     summary = train(config)
@@ -52,7 +52,7 @@ def test_each_framework_reads_every_listed_row_in_each_epoch(built, framework):
     assert [epoch["rows_read"] for epoch in manifest["progress"]["history"]] == [listed, listed]
 
 
-@pytest.mark.parametrize("framework", ["alternate", "dn", "interleaved"])
+@pytest.mark.parametrize("framework", ["alternate", "dn", "weighted", "interleaved"])
 def test_a_run_that_goes_on_from_a_checkpoint_is_the_run_that_never_stopped(built, tmp_path, framework):
     settings = ["framework.name=mamdr", "framework.interleave=true"]
     settings = settings if framework == "interleaved" else [f"framework.name={framework}"]
@@ -123,6 +123,9 @@ def test_the_settings_that_decide_a_model_are_in_its_name(built):
             ["framework.outer_lr=0.1"],
             ["training.pack=false"],
             ["framework.interleave=true"],
+            ["framework.shared=pcgrad"],
+            ["framework.shared=pcgrad", "framework.pcgrad_domains=3"],
+            ["framework.shared=none"],
         )
     ]
     assert len(set(names)) == len(names)
