@@ -82,6 +82,16 @@ class ModelConfig:
 
 
 @dataclass
+class ALSConfig:
+    """Of pipelines/als_vectors.py."""
+
+    rank: int = 16  # the width of the vectors
+    iterations: int = 10
+    regularization: float = 0.1
+    confidence: float = 10.0  # a positive counts 1 + so many times as much as a pair that never met
+
+
+@dataclass
 class FrameworkConfig:
     name: str | None = None  # a preset that sets shared and specific, unless they are given
     shared: str | None = None  # how theta^S is learned: one of SHARED; none leaves it as it was drawn
@@ -121,6 +131,7 @@ class Config:
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    als: ALSConfig = field(default_factory=ALSConfig)
     framework: FrameworkConfig = field(default_factory=FrameworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -285,6 +296,8 @@ def _check(config: Config) -> None:
         "model.specific_experts": config.model.specific_experts,
         "model.levels": config.model.levels,
         "model.heads": config.model.heads,
+        "als.rank": config.als.rank,
+        "als.iterations": config.als.iterations,
         "training.epochs": training.epochs,
         "training.batch_size": training.batch_size,
         "training.rounds_per_epoch": training.rounds_per_epoch,
@@ -317,6 +330,8 @@ def _check(config: Config) -> None:
     require(0 < framework.meta_share < 1, "framework.meta_share", "between 0 and 1")
     require(framework.pcgrad_domains >= 2, "framework.pcgrad_domains", "at least 2")
     require(0 <= config.model.dropout < 1, "model.dropout", "at least 0 and below 1")
+    for key in ("regularization", "confidence"):
+        require(getattr(config.als, key) > 0, f"als.{key}", "above 0")
     for key in ("inner_lr", "outer_lr", "meta_lr", "dr_lr"):
         require(getattr(framework, key) > 0, f"framework.{key}", "above 0")
     require(training.device in ("auto", "cpu", "cuda"), "training.device", "auto, cpu or cuda")

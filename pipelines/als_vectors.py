@@ -1,0 +1,87 @@
+"""Makes user and item vectors out of the training positives by alternating least squares (Hu et al., ICDM 2008).
+
+    spark-submit pipelines/als_vectors.py --config conf/ml_latest_small.yaml [key=value ...]
+
+Writes the tables user_vectors and item_vectors (key, vector), which model.user_vectors and model.item_vectors can
+name: frozen features, as the pre-trained vectors of Taobao. Validation and test rows are not looked at. A user or item
+without a training positive has no vector, and the trainer gives it zeros.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines import tables
+from pipelines.session import persisting, run_job
+from training.config import Config
+from training.errors import UserError
+from training.snapshot import take_snapshot
+
+MOST_IDS = 2**31 - 1  # Spark's ALS numbers users and items by 32 bits
+
+
+def als_vectors(spark: SparkSession, config: Config) -> dict:
+    """Runs the whole job and returns its summary. Raises UserError."""
+    start = time.monotonic()
+    snapshot = take_snapshot(config)
+    for name, size in snapshot.schema.sizes.items():
+        if size > MOST_IDS:
+            raise UserError(
+                f"{name} has {size} ids, and ALS can number {MOST_IDS}: give model.user_vectors of your own"
+            )
+    samples = spark.read.format("delta").option("versionAsOf", snapshot.version).load(config.table("samples"))
+    counts = {}
+    with persisting() as persist, checkpoints(spark, f"{config.table('als')}_checkpoints"):
+        positives = persist(training_positives(samples))
+        model = ALS(
+            rank=config.als.rank,
+            maxIter=config.als.iterations,
+            regParam=config.als.regularization,
+            alpha=config.als.confidence,
+            implicitPrefs=True,
+            checkpointInterval=2,
+            userCol="user_id",
+            itemCol="item_id",
+            ratingCol="count",
+            seed=config.seed,
+        ).fit(positives)
+        for name, factors in (("user", model.userFactors), ("item", model.itemFactors)):
+            keys = tables.read(spark, config.table(f"{name}s"))
+            vectors = factors.join(keys, "id").select("key", F.col("features").alias("vector"))
+            tables.overwrite(vectors, "vectors", config.table(f"{name}_vectors"))
+            counts[f"{name}s"] = tables.read(spark, config.table(f"{name}_vectors")).count()
+        counts["positives"] = positives.count()
+    return {**counts, "rank": config.als.rank, "seconds": round(time.monotonic() - start, 3)}
+
+
+@contextmanager
+def checkpoints(spark: SparkSession, path: str) -> Iterator[None]:
+    """A folder, for the time of the block, where a job of many iterations cuts its history: it overflows the stack."""
+    context = spark.sparkContext
+    context.setCheckpointDir(path)
+    try:
+        yield
+    finally:
+        folder = spark._jvm.org.apache.hadoop.fs.Path(path)
+        folder.getFileSystem(spark._jsc.hadoopConfiguration()).delete(folder, True)
+
+
+def training_positives(samples: DataFrame) -> DataFrame:
+    """How often a user met an item with a positive label, over all domains, in the training rows alone.
+
+    | split | user_id | item_id | label | domain_id |      | user_id | item_id | count |
+    | train | 0       | 5       | 1     | 1         |  ->  | 0       | 5       | 2.0   |
+    | train | 0       | 5       | 1     | 2         |
+    | train | 0       | 6       | 0     | 1         |
+    | test  | 0       | 7       | 1     | 1         |
+    """
+    positive = samples.where("split = 'train' AND label = 1")
+    return positive.groupBy("user_id", "item_id").agg(F.count("*").cast("float").alias("count"))
+
+
+if __name__ == "__main__":
+    run_job("als_vectors", als_vectors)
