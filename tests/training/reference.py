@@ -1,6 +1,7 @@
 """Plain statements of the algorithms, a few lines each, that the real ones are held against."""
 
 import copy
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -8,8 +9,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.config import FrameworkConfig, ModelConfig
 from training.frameworks import SHARED, prepare
+from training.inner import FEWEST_ROWS
 from training.models import build_model
 from training.schema import Schema
+from training.statistics import frozen_statistics
 
 SIZES = {"user_id": 7, "item_id": 6, "domain_id": 4}
 
@@ -18,9 +21,13 @@ SCHEMA = Schema.of(SIZES)
 LEARNED = {name: framework for name, framework in SHARED.items() if name != "none"}
 
 
+def small_config(name, **settings):
+    sizes = {"embedding_dim": 3, "hidden": [5, 4], "tower": [3], "specific_experts": 2, "heads": 2}
+    return ModelConfig(name=name, **{**sizes, **settings})
+
+
 def small_model(name="mlp", seed=0, vectors=None, dropout=0.0, framework="joint"):
-    config = ModelConfig(name=name, embedding_dim=3, hidden=[5, 4], dropout=dropout)
-    model = build_model(config, SCHEMA, seed, vectors)
+    model = build_model(small_config(name, dropout=dropout), SCHEMA, seed, vectors)
     prepare(model, SCHEMA, FrameworkConfig(shared=framework))
     return model.double()
 
@@ -38,7 +45,9 @@ def random_rows(rows, seed=0, domains=(0, 1, 2, 3)):
 
 def loss_of(model, columns, rows):
     features = {name: torch.tensor(columns[name][rows]).long() for name in SIZES}
-    return binary_cross_entropy_with_logits(model(features), torch.tensor(columns["label"][rows]).double())
+    with frozen_statistics(model) if len(rows) < FEWEST_ROWS else nullcontext():
+        logits = model(features)
+    return binary_cross_entropy_with_logits(logits, torch.tensor(columns["label"][rows]).double())
 
 
 class PlainAdam:
@@ -83,7 +92,8 @@ def walk(model, columns, units, lr):
 
 
 def named(model):
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    """Parameters and statistics."""
+    return model.state_dict()
 
 
 def assert_close(actual, expected):

@@ -15,11 +15,30 @@ from torch import Tensor, nn
 
 from training.config import ModelConfig
 from training.errors import UserError
+from training.models.autoint import AutoInt
+from training.models.cgc import CGC
 from training.models.deepfm import DeepFM
 from training.models.mlp import MLP
+from training.models.mmoe import MMoE
+from training.models.nfm import NeurFM
+from training.models.ple import PLE
+from training.models.shared_bottom import SharedBottom
+from training.models.star import STAR
+from training.models.wdl import WideDeep
 from training.schema import LENGTH, Schema
 
-MODELS = {"mlp": MLP, "deepfm": DeepFM}
+MODELS = {
+    "mlp": MLP,
+    "deepfm": DeepFM,
+    "wdl": WideDeep,
+    "nfm": NeurFM,
+    "autoint": AutoInt,
+    "shared_bottom": SharedBottom,
+    "mmoe": MMoE,
+    "cgc": CGC,
+    "ple": PLE,
+    "star": STAR,
+}
 
 
 def build_model(

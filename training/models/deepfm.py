@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
-from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
+from training.models.layers import Embeddings, concatenate, hidden_layers, pair_products, prefixed
 from training.schema import Schema
 
 
@@ -17,7 +16,7 @@ class DeepFM(nn.Module):
         super().__init__()
         self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling, same_width=True)
         self.linear = Embeddings(1, schema, {})
-        self.hidden, width = hidden_layers(sum(self.embeddings.dims.values()), config)
+        self.hidden, width = hidden_layers(sum(self.embeddings.dims.values()), config.hidden, config.dropout)
         self.output = nn.Linear(width, 1)
         self.tables = {
             **prefixed("embeddings", self.embeddings.tables),
@@ -26,8 +25,7 @@ class DeepFM(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         vectors = self.embeddings(features)
-        stacked = torch.stack(list(vectors.values()), dim=-2)
-        pairs = 0.5 * (stacked.sum(-2).square() - stacked.square().sum(-2)).sum(-1)
+        pairs = pair_products(vectors).sum(-1)
         first_order = concatenate(self.linear(features)).sum(-1)
         deep = self.output(self.hidden(concatenate(vectors))).squeeze(-1)
         return first_order + pairs + deep

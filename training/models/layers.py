@@ -1,11 +1,10 @@
 """What the backbones share: a vector for each feature, and hidden layers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from training.config import ModelConfig
 from training.schema import LENGTH, Feature, Schema
 
 INITIAL_SCALE = 0.05
@@ -18,7 +17,7 @@ class Embeddings(nn.Module):
     | kind         | vector                                                                      |
     |--------------|-----------------------------------------------------------------------------|
     | id, category | the row of its vocabulary's table                                           |
-    | dense        | the number times a learned vector (AutoInt, equation 5)                     |
+    | dense        | the number times a learned vector (AutoInt, equation 4)                     |
     | list         | the mean of its values' rows; zero for an empty list                        |
     | sequence     | the same, or their sum weighted by attention to the row's item, as in DIN   |
 
@@ -102,11 +101,13 @@ class Attention(nn.Module):
         return self.score(torch.cat([past, item, past - item, past * item], dim=-1))
 
 
-def hidden_layers(width: int, config: ModelConfig) -> tuple[nn.Sequential, int]:
-    """Linear, ReLU and dropout for each of `config.hidden`; returns them and the last width."""
+def hidden_layers(
+    width: int, sizes: Sequence[int], dropout: float, linear: Callable[[int, int], nn.Module] = nn.Linear
+) -> tuple[nn.Sequential, int]:
+    """A linear layer, ReLU and dropout for each of `sizes`; returns them and the last width."""
     layers: list[nn.Module] = []
-    for size in config.hidden:
-        layers += [nn.Linear(width, size), nn.ReLU(), nn.Dropout(config.dropout)]
+    for size in sizes:
+        layers += [linear(width, size), nn.ReLU(), nn.Dropout(dropout)]
         width = size
     return nn.Sequential(*layers), width
 
@@ -119,3 +120,14 @@ def prefixed(prefix: str, tables: Mapping[str, str]) -> dict[str, str]:
 def concatenate(vectors: Mapping[str, Tensor]) -> Tensor:
     """All vectors side by side, shape (rows, sum of their widths)."""
     return torch.cat(list(vectors.values()), dim=-1)
+
+
+def pair_products(vectors: Mapping[str, Tensor]) -> Tensor:
+    """sum_{f<g} v_f * v_g, element by element, shape (rows, dim); the vectors are of one width."""
+    stacked = torch.stack(list(vectors.values()), dim=-2)
+    return 0.5 * (stacked.sum(-2).square() - stacked.square().sum(-2))
+
+
+def mix(experts: Tensor, scores: Tensor) -> Tensor:
+    """The sum of experts (rows, experts, width) weighted by the softmax of scores (rows, experts)."""
+    return (experts * scores.softmax(-1).unsqueeze(-1)).sum(-2)

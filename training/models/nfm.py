@@ -1,0 +1,33 @@
+"""NeurFM (He and Chua, SIGIR 2017): an MLP on the pooled products of all pairs of embeddings."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from training.config import ModelConfig
+from training.models.layers import Embeddings, concatenate, hidden_layers, pair_products, prefixed
+from training.schema import Schema
+
+
+class NeurFM(nn.Module):
+    """logit = b + sum_f w_f + w . h(sum_{f<g} v_f * v_g), with h the hidden layers and * by element (section 3.1).
+
+    As in the paper dropout is also on the pooled products; its optional batch normalisation is left out.
+    """
+
+    def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling, same_width=True)
+        self.linear = Embeddings(1, schema, {})
+        self.dropout = nn.Dropout(config.dropout)
+        self.hidden, width = hidden_layers(config.embedding_dim, config.hidden, config.dropout)
+        self.output = nn.Linear(width, 1)
+        self.tables = {
+            **prefixed("embeddings", self.embeddings.tables),
+            **prefixed("linear", self.linear.tables),
+        }
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        first_order = concatenate(self.linear(features)).sum(-1)
+        pooled = self.dropout(pair_products(self.embeddings(features)))
+        return first_order + self.output(self.hidden(pooled)).squeeze(-1)

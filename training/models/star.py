@@ -1,0 +1,48 @@
+"""STAR (Sheng et al., CIKM 2021): a shared network at the centre of a star, and what each domain makes of it."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from torch import Tensor, nn
+
+from training.config import ModelConfig
+from training.models.domain_layers import Blocks, ByDomain, StarLinear
+from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
+from training.models.partitioned_norm import PartitionedNorm
+from training.schema import Schema
+
+
+class STAR(nn.Module):
+    """logit = f_d(PN_d([e_user; e_item; ...])) + a([e_user; e_item; e_domain; ...]), d the row's domain.
+
+    f_d has layers W x + b with W = W_s * W_d (by element) and b = b_s + b_d; PN_d is partitioned normalisation; a is
+    the auxiliary network, an MLP with hidden layers `tower`. The domain's vector is only in a: within a domain it does
+    not vary, and normalising would remove it.
+
+    A domain has 49,729 floats and 65 of statistics at the default sizes (13.76 GB for 69,102 domains), in rows of
+    tables.
+    """
+
+    def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        linear = partial(StarLinear, schema.sizes["domain_id"])
+        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
+        whole = sum(self.embeddings.dims.values())
+        width = whole - self.embeddings.dims["domain_id"]
+        self.normalise = PartitionedNorm(schema.sizes["domain_id"], width)
+        hidden, width = hidden_layers(width, config.hidden, config.dropout, linear)
+        self.network = ByDomain(*hidden, linear(width, 1))
+        hidden, width = hidden_layers(whole, config.tower, config.dropout)
+        self.auxiliary = nn.Sequential(*hidden, nn.Linear(width, 1))
+        self.tables = {
+            **prefixed("embeddings", self.embeddings.tables),
+            **prefixed("normalise", self.normalise.tables),
+            **prefixed("network", self.network.tables),
+        }
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        vectors = self.embeddings(features)
+        auxiliary = self.auxiliary(concatenate(vectors))
+        del vectors["domain_id"]
+        x = self.normalise(concatenate(vectors), features["domain_id"])
+        return (self.network(x, Blocks(features["domain_id"], self.network[-1].weight)) + auxiliary).squeeze(-1)

@@ -1,0 +1,31 @@
+"""Wide & Deep (Cheng et al., DLRS 2016): a linear model and an MLP, trained together."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from training.config import ModelConfig
+from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
+from training.schema import Schema
+
+
+class WideDeep(nn.Module):
+    """logit = sum_f w_f + w . h([e_user; e_item; e_domain; ...]) + b, with h the hidden layers (equation 3).
+
+    The wide part sees each feature; the paper's hand-picked cross-products of two can be added as features.
+    """
+
+    def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
+        self.wide = Embeddings(1, schema, {})
+        self.hidden, width = hidden_layers(sum(self.embeddings.dims.values()), config.hidden, config.dropout)
+        self.output = nn.Linear(width, 1)
+        self.tables = {
+            **prefixed("embeddings", self.embeddings.tables),
+            **prefixed("wide", self.wide.tables),
+        }
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        wide = concatenate(self.wide(features)).sum(-1)
+        return wide + self.output(self.hidden(concatenate(self.embeddings(features)))).squeeze(-1)
