@@ -15,6 +15,7 @@ from pipelines.evaluate import evaluate
 from training.compare import report, results, summary
 from training.compare.cells import Cell
 from training.compare.plan import CompareConfig, DataSet, budget, load_plan, pairs, works
+from training.compare.study import Study
 from training.config import load_config
 from training.errors import UserError
 
@@ -168,6 +169,19 @@ def test_cells_with_other_settings_are_other_cells(tmp_path):
         results.append(tmp_path / "table", [{**vars(cell), "seconds": 1.0, "domains": domains}])
     assert results.finished(tmp_path / "table") == set(cells)
     assert len(results.by_domain(tmp_path / "table", cells[1:])) == 1
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2])
+def test_the_rounds_that_are_chosen_are_those_that_are_scored(built, tmp_path, monkeypatch, rounds):
+    monkeypatch.setattr(
+        "training.compare.study.choose_rounds", lambda groups, auc: dict.fromkeys(groups.tolist(), rounds)
+    )
+    config = built.config(built.copy(tmp_path), "framework.name=joint_dr")
+    study = Study(config)
+    adaptation = study.adapt(config, "val")
+    assert set(adaptation.rounds.values()) == {rounds}
+    assert study.score(adaptation.logits, "val") == pytest.approx(adaptation.val_auc, abs=1e-12)
+    assert np.array_equal(adaptation.logits, study.shared_logits("val")) == (rounds == 0)
 
 
 METHODS = ["joint", "mamdr", "joint_finetune", "separate"]

@@ -16,7 +16,7 @@ def gain(config: Config) -> tuple[dict, str]:
     test = study.rows["test"]
     before, after = (
         domain_auc(test["domain_id"], logits, test["label"])
-        for logits in (study.shared_logits("test"), study.adapt(config).logits("test"))
+        for logits in (study.shared_logits("test"), study.adapt(config).logits)
     )
     domains, sizes = np.unique(study.rows["train"]["domain_id"], return_counts=True)
     defined = before.defined & np.isin(before.domain_id, domains)

@@ -13,7 +13,7 @@ def helpers(config: Config) -> tuple[dict, str]:
     found = {0: study.score(study.shared_logits("test"))}
     for count in COUNTS:
         config.framework.helpers = count
-        found[count] = study.score(study.adapt(config).logits("test"))
+        found[count] = study.score(study.adapt(config).logits)
     with axes(6, 3.2) as (own, svg):
         own.plot(COUNTS, [found[count] for count in COUNTS], "o-", color=COLOR, label=config.framework.name)
         own.axhline(found[0], color="#888888", linestyle="--", label=config.framework.shared)

@@ -41,7 +41,9 @@ def choose(work: Work, plan: CompareConfig) -> dict:
         if len(settings) > 1:
             study = study or Study(work.load(*chosen["shared"]))
             configs = [work.load(*chosen["shared"], *own, specific=name) for own in settings]
-            tried[name] = [[own, study.adapt(config).val_auc] for own, config in zip(settings, configs, strict=True)]
+            tried[name] = [
+                [own, study.adapt(config, "val").val_auc] for own, config in zip(settings, configs, strict=True)
+            ]
             chosen[name] = max(tried[name], key=lambda one: one[1])[0]
     return {"chosen": chosen, "tried": tried}
 
@@ -95,7 +97,7 @@ def fill(work: Work, chosen: Chosen, wanted: list[str]) -> Iterator[dict]:
             val_auc, logits = study.val_auc, study.shared_logits("test")
         else:
             adaptation = study.adapt(work.load(*chosen["shared"], *chosen[specific], specific=specific))
-            val_auc, logits = adaptation.val_auc, adaptation.logits("test")
+            val_auc, logits = adaptation.val_auc, adaptation.logits
         yield {
             **vars(cells_of(work, chosen)[specific]),
             "val_mean_domain_auc": val_auc,

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from tqdm import tqdm
 
@@ -123,8 +124,15 @@ def _is_chosen(plan: CompareConfig, root: Path, work: Work) -> bool:
 
 
 def quiet(log: Path) -> None:
-    """In a process of the pool: one core, and everything that trainers report goes to a file."""
+    """In a process of the pool: one core, what trainers report goes to a file, and it ends with the main process."""
     os.environ["OMP_NUM_THREADS"] = "1"
     with open(log, "a") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Else a process would train on after a kill, beside the one that takes up its work."""
+    parent_process().join()
+    os._exit(1)

@@ -55,23 +55,35 @@ class Study:
         """The mean-domain AUC of logits of all rows of `split`."""
         return domain_auc(self.rows[split]["domain_id"], logits, self.rows[split]["label"]).mean
 
-    def adapt(self, config: Config) -> "Adaptation":
+    def adapt(self, config: Config, split: str = "test") -> "Adaptation":
         """Learns theta^i of every domain, for as many rounds as validation allows in its group of like size.
 
-        As the jobs do, but over all domains at once, whether head or tail. The first pass finds the numbers of
-        rounds; theta^i is made in the second, and not kept: of a thousand domains it would be a thousand networks.
+        As the jobs do, but over all domains at once, whether head or tail; and theta^i is not kept, for a thousand of
+        them are a thousand networks: the rows of `split` are scored after each round, and then the rounds are chosen.
         """
         settings = specific_settings(config)
         helpers = gather_helpers(config, self.rows.snapshot, Ranks())
         adapter = Adapter(self.model, self.theta, helpers, settings)
-        train_rows, val = self.rows["train"], self.rows["val"]
-        domains = np.unique(train_rows["domain_id"]).tolist()
-        tried = list(adapter.adapt(train_rows, val, domains, len(settings.rounds)))
-        groups = size_groups(np.array([one.rows_train for one in tried]), config.framework.stop_group)
-        kept = choose_rounds(groups, np.stack([one.val_auc for one in tried]))
-        rounds = {one.domain_id: kept[group] for one, group in zip(tried, groups.tolist(), strict=True)}
-        aucs = [one.val_auc[rounds[one.domain_id]] for one in tried]
-        return Adaptation(self, adapter, rounds, float(np.nanmean(aucs)))
+        train_rows, rows = self.rows["train"], self.rows[split]
+        domains, turns = np.unique(train_rows["domain_id"]).tolist(), range(1, len(settings.rounds) + 1)
+        logits = np.stack([self.shared_logits(split)] * (len(turns) + 1))
+        adapted = []
+        for one in adapter.adapt(train_rows, self.rows["val"], domains, len(turns), keep=turns):
+            own = rows["domain_id"] == one.domain_id
+            columns = {name: column[own] for name, column in rows.items()}
+            for turn in turns:
+                specific = {one.domain_id: one.specific[turn]}
+                logits[turn, own] = predict_specific(self.model, self.theta, columns, specific, logits[0, own])
+            adapted.append(replace(one, specific={}))
+        groups = size_groups(np.array([one.rows_train for one in adapted]), config.framework.stop_group)
+        rounds = choose_rounds(groups, np.stack([one.val_auc for one in adapted]))
+        kept = {one.domain_id: rounds[group] for one, group in zip(adapted, groups.tolist(), strict=True)}
+        turn_of_row = np.array([kept.get(domain, 0) for domain in rows["domain_id"].tolist()])
+        return Adaptation(
+            rounds=kept,
+            val_auc=float(np.nanmean([one.val_auc[kept[one.domain_id]] for one in adapted])),
+            logits=logits[turn_of_row, np.arange(len(turn_of_row))],
+        )
 
 
 @dataclass
@@ -80,21 +92,9 @@ class Adaptation:
 
     Attributes:
         rounds: by domain. val_auc: the mean-domain AUC of theta^S + theta^i on validation rows.
+        logits: of theta^S + theta^i, shape (rows of the split,).
     """
 
-    study: Study
-    adapter: Adapter
     rounds: dict[int, int]
     val_auc: float
-
-    def logits(self, split: str) -> np.ndarray:
-        """The logits of theta^S + theta^i, shape (rows,)."""
-        study = self.study
-        rows, result = study.rows[split], study.shared_logits(split)
-        adapted = {domain: rounds for domain, rounds in self.rounds.items() if rounds}
-        for one in self.adapter.adapt(study.rows["train"], study.rows["val"], list(adapted), adapted, keep=None):
-            own = rows["domain_id"] == one.domain_id
-            columns = {name: column[own] for name, column in rows.items()}
-            specific = {one.domain_id: one.specific[adapted[one.domain_id]]}
-            result[own] = predict_specific(study.model, study.theta, columns, specific, result[own])
-        return result
+    logits: np.ndarray
