@@ -28,6 +28,7 @@ format: setup
 	ruff format .
 
 bench: setup  ## measures; prints a table and a JSON line each
+	python benchmarks/frameworks.py
 	python benchmarks/quality.py
 
 lock:  ## resolves the requirements anew (needs `make setup` once, for uv)

@@ -1,0 +1,91 @@
+"""How fast each framework trains, against alternate: rows/s of a round, and domains/s of a round of theta^i.
+
+    python benchmarks/frameworks.py [--model mlp]
+
+One core, 951 domains with sizes as 1/rank, 60,000 rows in memory. Prints a table and, as the last line, one JSON
+object.
+"""
+
+import argparse
+import json
+import time
+
+import numpy as np
+import torch
+
+from training.adapt import Adapter
+from training.batches import Columns, Patch
+from training.config import FrameworkConfig, ModelConfig, TrainingConfig
+from training.device import use_cpu
+from training.frameworks import SHARED, prepare
+from training.frameworks.group_run import SpecificSettings
+from training.frameworks.run import Run
+from training.helpers import Helpers
+from training.inner import InnerOptimizer
+from training.models import build_model
+from training.parameters import Parameters
+from training.ranks import Ranks
+from training.schema import Schema
+
+DOMAINS, ROWS, USERS, ITEMS = 951, 60_000, 600, 9_000
+REPEATS = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="mlp")
+    model = parser.parse_args().model
+    use_cpu(threads=1)
+    columns, schema = draw_rows(), Schema.of({"user_id": USERS, "item_id": ITEMS, "domain_id": DOMAINS})
+    shared = {name: rows_per_second(name, model, columns, schema) for name in SHARED if name != "none"}
+    specific = {name: domains_per_second(name, model, columns, schema) for name in ("finetune", "dr")}
+    print(f"{'framework':<12}{'rows/s':>10}{'/ alternate':>14}")
+    for name, rate in shared.items():
+        print(f"{name:<12}{rate:>10,.0f}{rate / shared['alternate']:>14.2f}")
+    for name, rate in specific.items():
+        print(f"{name:<12}{rate:>10,.0f} domains/s a round")
+    print(json.dumps({"model": model, "rows_per_second": shared, "domains_per_second": specific}))
+
+
+def draw_rows() -> Columns:
+    rng = np.random.default_rng(0)
+    shares = 1 / np.arange(1, DOMAINS + 1)
+    sizes = np.maximum(5, np.round(ROWS * shares / shares.sum())).astype(int)
+    count = sizes.sum()
+    return {
+        "domain_id": np.repeat(np.arange(DOMAINS, dtype=np.int32), sizes),
+        "user_id": rng.integers(USERS, size=count),
+        "item_id": rng.integers(ITEMS, size=count),
+        "label": rng.integers(2, size=count).astype(np.float32),
+    }
+
+
+def rows_per_second(name: str, model_name: str, columns: Columns, schema: Schema) -> float:
+    """Of the fastest of some rounds."""
+    model = build_model(ModelConfig(name=model_name), schema, 0)
+    prepare(model, schema, FrameworkConfig(shared=name))
+    theta = Parameters.of(model)
+    patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float32)
+    run = Run(InnerOptimizer(model, 1e-3), FrameworkConfig(), TrainingConfig(), Ranks(), np.random.default_rng(0))
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.monotonic()
+        SHARED[name].learn(theta, patch, run)
+        seconds.append(time.monotonic() - start)
+    return patch.rows / min(seconds)
+
+
+def domains_per_second(name: str, model_name: str, columns: Columns, schema: Schema) -> float:
+    model = build_model(ModelConfig(name=model_name), schema, 0)
+    settings = SpecificSettings(
+        rounds=(name,), inner_lr=1e-3, outer_lr=0.5, finetune_lr=1e-3, helpers=5, batch_size=1024, seed=0
+    )
+    adapter = Adapter(model, Parameters.of(model), Helpers.of(columns, 128, 0), settings)
+    none = {key: column[:0] for key, column in columns.items()}
+    start = time.monotonic()
+    adapted = list(adapter.adapt(columns, none, range(DOMAINS), 1))
+    return len(adapted) / (time.monotonic() - start)
+
+
+if __name__ == "__main__":
+    main()
