@@ -90,6 +90,14 @@ class WrongTable(NoParameters):
         self.users = nn.Embedding(3, 1)
 
 
+class FlatTable(NoParameters):
+    tables = {"bias": "user_id"}
+
+    def __init__(self, config, schema, vectors):
+        super().__init__(config, schema, vectors)
+        self.bias = nn.Parameter(torch.zeros(schema.sizes["user_id"]))
+
+
 class NoTables(NoParameters):
     """Says nothing of its embedding: it is trained as a whole."""
 
@@ -111,6 +119,7 @@ class OnlyTables(NoTables):
         ("WrongShape", r"returns shape \(2, 3\) for two rows: it must return one logit a row"),
         ("NoParameters", "has no parameters to train"),
         ("WrongTable", 'tables names "users.weight" with ids of "user_id", .* a row for each of 7 ids'),
+        ("FlatTable", 'tables names "bias" with ids of "user_id", which must be a parameter of two dimensions'),
         ("Missing", 'model.name ".*Missing" does not exist: choose one of mlp, .*import path'),
     ],
 )

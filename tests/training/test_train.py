@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deltalake import DeltaTable
 
 from tests.training.reference import LEARNED, assert_close
 from training import checkpoint, framework_names
 from training.errors import UserError
+from training.feed import read_rows
 from training.frameworks import SHARED, SPECIFIC
 from training.snapshot import read_columns, take_snapshot
 from training.train import refuse_idle_ranks, train
@@ -63,6 +65,24 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_the_run_that_never_stopped(buil
     assert parts["best_epoch"] == once["best_epoch"]
     assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
     assert_close(theta_of(parts)[0], theta_of(once)[0])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_checkpoint_is_taken_up(
+    built, tmp_path, monkeypatch, capfd
+):
+    settings = ["framework.name=dn", built.copy(tmp_path)]
+    train(built.config(*settings, "training.epochs=1"))
+
+    def read_bad_rows(*arguments):
+        rows = read_rows(*arguments)
+        return {**rows, "label": np.where(rows["domain_id"] == 3, np.nan, rows["label"]).astype(np.float32)}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.trainer.read_rows", read_bad_rows)
+        with pytest.raises(UserError, match=r"loss is nan in step \d+, in a batch of domain_id .*3"):
+            train(built.config(*settings, "training.epochs=3"))
+    assert train(built.config(*settings, "training.epochs=3"))["epochs"] == 3
+    assert capfd.readouterr().err.count("going on after epoch 1") == 2
 
 
 def test_a_torn_checkpoint_is_passed_over(built, tmp_path):

@@ -89,7 +89,8 @@ def _check(model: nn.Module, name: str, schema: Schema) -> None:
     state = model.state_dict()
     for table, vocabulary in model.tables.items():
         size = schema.sizes.get(vocabulary)
-        if table not in state or size is None or state[table].shape != (size, *state[table].shape[1:2]):
+        shape = state[table].shape if table in state else ()
+        if len(shape) != 2 or shape[0] != size:
             raise UserError(
                 f'model {name}: tables names "{table}" with ids of "{vocabulary}", which must be a parameter of two '
                 f"dimensions with a row for each of {size} ids: it has {', '.join(state)}"

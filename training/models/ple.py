@@ -18,7 +18,7 @@ class PLE(nn.Module):
     experts of all tasks in the paper, here the shared ones and those of the row's own domain d: with an expert of each
     of 69,102 domains, a row would go through all of them. N is `levels`.
 
-    A domain has 116,049 floats at the default sizes (32.08 GB for 69,102 domains; 3.27 GB with hidden=[64]), in rows of
+    A domain has 116,049 floats at the default sizes (32.08 GB for 69,102 domains; 3.28 GB with hidden=[64]), in rows of
     tables.
     """
 
