@@ -125,5 +125,6 @@ def to_columns(table: pa.Table, names: Sequence[str]) -> Columns:
 
 def _to_array(column: pa.Array) -> np.ndarray:
     if pa.types.is_list(column.type):
-        return column.flatten().to_numpy().reshape(len(column), -1)
+        values = column.flatten().to_numpy()
+        return values.reshape(len(column), len(values) // max(len(column), 1))
     return column.to_numpy()

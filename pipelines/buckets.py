@@ -1,13 +1,13 @@
 """Which bucket a row goes to: whole tail domains packed into buckets, head domains spread over several."""
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.cleaning import PAIR
 from pipelines.ids import with_running_total
 from training.config import DataConfig
-
-IDS = ("domain_id", "user_id", "item_id")
 
 
 def ctr_ratio(data: DataConfig, seed: int) -> Column:
@@ -81,11 +81,11 @@ def assign_buckets(log: DataFrame, plan: DataFrame, labelled: bool) -> DataFrame
     """Gives each row its bucket, a user's rows of a domain the same one, and adds the item pools of head domains.
 
     Returns:
-        domain_id, user_id, item_id, label, bucket, ctr_ratio. Where negatives are to be drawn, each bucket of a
-        domain with several of them also gets every item of the domain once, with a null user_id and label.
+        The columns of `log`, bucket, ctr_ratio. Where negatives are to be drawn, each bucket of a domain with several
+        of them also gets every item of the domain once, with a null user_id and label.
     """
     placed = F.broadcast(plan.select("domain_id", "first_bucket", "buckets", "ctr_ratio"))
-    columns = [*IDS, "label", "bucket", "ctr_ratio"]
+    columns = [*log.columns, "bucket", "ctr_ratio"]
     part = F.pmod(F.xxhash64("user_id"), F.col("buckets"))
     rows = log.join(placed, "domain_id").withColumn("bucket", (F.col("first_bucket") + part).cast("int"))
     if labelled:
@@ -102,12 +102,14 @@ def assign_buckets(log: DataFrame, plan: DataFrame, labelled: bool) -> DataFrame
     return rows.select(columns).unionByName(pools.select(columns))
 
 
-def with_ids(kept: DataFrame, domains: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
-    """Replaces the keys of kept rows by ids: domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT."""
+def with_ids(
+    kept: DataFrame, domains: DataFrame, users: DataFrame, items: DataFrame, further: Sequence[str] = ()
+) -> DataFrame:
+    """Replaces the keys of kept rows by ids: domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, `further`."""
     result = kept
     for name, ids in zip(PAIR, (domains, users, items), strict=True):
         renamed = ids.select(F.col("key").alias(name), F.col("id").alias(f"{name}_id"))
         result = result.join(F.broadcast(renamed) if name == "domain" else renamed, name)
     return result.select(
-        F.col("domain_id").cast("int"), "user_id", "item_id", F.col("label").cast("float").alias("label")
+        F.col("domain_id").cast("int"), "user_id", "item_id", F.col("label").cast("float").alias("label"), *further
     )

@@ -4,13 +4,15 @@ spark-submit pipelines/build_domains.py --config conf/ml_latest_small.yaml [key=
 """
 
 import time
+from collections.abc import Callable
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines import choice, tables
 from pipelines.buckets import assign_buckets, ctr_ratio, plan_buckets, samples_by_domain, with_ids
-from pipelines.cleaning import deduplicate, parse, rejects
+from pipelines.cleaning import Features, deduplicate, parse, rejects
+from pipelines.features import columns, definitions, describe, encode, latest, moments, of, vocabularies
 from pipelines.ids import dense_ids
 from pipelines.samples import make_samples
 from pipelines.session import persisting, run_job
@@ -24,32 +26,30 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
     start = time.monotonic()
     with persisting() as persist:
         raw, positive_at = read_log(spark, config.data)
-        labelled = "label" in raw.columns
-        if config.data.domains is not None:
-            raw = raw.where(F.col("domain").isNull() | F.col("domain").isin(config.data.domains))
-        parsed = parse(raw, positive_at)
+        labelled, features = "label" in raw.columns, config.data.features
+        if not labelled:
+            _refuse_features_of_rows(features)
+        raw = choice.choose_rows(raw, config.data, positive_at)
+        parsed = parse(raw, positive_at, features)
         kept = persist(deduplicate(parsed))
 
-        tables.overwrite(rejects(parsed), "rejects", config.table("rejects"))
-        counts = _count_rows(raw, kept, tables.read(spark, config.table("rejects")), config)
+        counts = _count_rows(raw, kept, _write(rejects(parsed), "rejects", config), config)
         _check_labels(kept)
 
-        for name in ("user", "item"):
-            tables.overwrite(dense_ids(kept, name), f"{name}s", config.table(f"{name}s"))
-        users, items = (tables.read(spark, config.table(name)) for name in ("users", "items"))
+        encoded, users, items = _write_keys(kept, config, persist)
         domain_ids = persist(dense_ids(kept, "domain"))
-        log = persist(with_ids(kept, domain_ids, users, items))
+        further = [name for name in kept.columns if name == "split"] + list(columns(of(features, "row")))
+        log = persist(with_ids(encoded, domain_ids, users, items, further))
 
         keyed = domain_ids.select(F.col("id").cast("int").alias("domain_id"), F.col("key").alias("domain_key"))
         ratio = F.lit(None).cast("double") if labelled else ctr_ratio(config.data, config.seed)
         sized = persist(samples_by_domain(log, keyed.withColumn("ctr_ratio", ratio), labelled))
         plan = persist(plan_buckets(sized, config.data))
-        samples = make_samples(assign_buckets(log, plan, labelled), config.data, config.seed, labelled)
-        tables.overwrite(samples, "samples", config.table("samples"))
-        tables.overwrite(_describe_domains(plan, config), "domains", config.table("domains"))
+        owners = {f"{owner}_id": table for owner, table in (("user", users), ("item", items)) if of(features, owner)}
+        samples = make_samples(assign_buckets(log, plan, labelled), config.data, config.seed, labelled, owners)
+        samples_made = _write(samples, "samples", config, definitions(features)).count()
+        _write(_describe_domains(plan, config), "domains", config)
         tables.create_table(spark, "domain_parameters", config.table("domain_parameters"))
-
-        samples_made = tables.read(spark, config.table("samples")).count()
         _check_count("samples written", samples_made, "samples planned", plan.agg(F.sum("rows")).first()[0])
     seconds = time.monotonic() - start
     return {
@@ -66,8 +66,9 @@ def _count_rows(raw: DataFrame, kept: DataFrame, rejected: DataFrame, config: Co
     """The row counts of the summary; raises UserError where nothing is left to learn from."""
     rows_in = raw.count()
     if rows_in == 0:
-        chosen = " after data.domains chose its domains" if config.data.domains is not None else ""
-        raise UserError(f"input {config.data.path} has no rows{chosen}: give a log with at least one row")
+        chosen = " and ".join(f"data.{key}" for key in choice.KEYS if getattr(config.data, key) is not None)
+        after = f" after {chosen} chose" if chosen else ""
+        raise UserError(f"input {config.data.path} has no rows{after}: give a log with at least one row")
     totals = kept.agg(F.count("*").alias("kept"), F.sum("copies").alias("copies")).first()
     rows_rejected = rejected.count()
     if totals["kept"] == 0:
@@ -83,6 +84,50 @@ def _count_rows(raw: DataFrame, kept: DataFrame, rejected: DataFrame, config: Co
         "rows_rejected": rows_rejected,
         "rows_duplicate": totals["copies"] - totals["kept"],
     }
+
+
+def _refuse_features_of_rows(features: Features) -> None:
+    for name in of(features, "row"):
+        raise UserError(
+            f'feature "{name}" is the value of a row of the log, and negatives that are drawn have none: set '
+            f"data.features.{name}.of=user or =item, or data.columns.label"
+        )
+
+
+def _write_keys(
+    kept: DataFrame, config: Config, persist: Callable[[DataFrame], DataFrame]
+) -> tuple[DataFrame, DataFrame, DataFrame]:
+    """Writes the tables users, items, vocabularies and features.
+
+    Returns:
+        `kept` with the features of its rows as numbers, and the tables users and items.
+    """
+    spark, features = kept.sparkSession, config.data.features
+    values = {"row": kept}
+    for owner in ("user", "item"):
+        if of(features, owner):
+            values[owner] = persist(latest(kept, owner, list(of(features, owner))))
+    vocabulary = _write(vocabularies(values, features, spark), "vocabularies", config)
+    statistics = moments(kept, features)
+    keys = {
+        name: dense_ids(kept, "item") if feature.kind == "sequence" else vocabulary.where(F.col("feature") == name)
+        for name, feature in features.items()
+        if feature.kind != "dense"
+    }
+    encoded = {owner: encode(frame, of(features, owner), keys, statistics) for owner, frame in values.items()}
+    written = []
+    for owner in ("user", "item"):
+        ids = dense_ids(kept, owner)
+        table = ids.join(encoded[owner], "key") if owner in encoded else ids
+        written.append(_write(table, f"{owner}s", config, definitions(of(features, owner))))
+    _write(describe(features, vocabulary, written[1].count(), statistics), "features", config)
+    return encoded["row"], *written
+
+
+def _write(frame: DataFrame, name: str, config: Config, features: str = "") -> DataFrame:
+    """Replaces the table `name`, and returns it as it can be read then."""
+    tables.overwrite(frame, name, config.table(name), features)
+    return tables.read(frame.sparkSession, config.table(name))
 
 
 def _check_count(name: str, count: int, other_name: str, other: int) -> None:

@@ -1,13 +1,25 @@
 """From the raw log to kept rows and rejects: in = kept + rejected + duplicates."""
 
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
+
+from pipelines.splits import SPLITS
+from training.config import FeatureConfig
 
 KEYS = ("user", "item", "domain")
 PAIR = ("domain", "user", "item")
+PARSED = (*KEYS, "label", "time", "event", "row", "column", "reason")
+
+Features = Mapping[str, FeatureConfig]  # by name
+NO_FEATURES: Features = MappingProxyType({})
 
 
-def parse(raw: DataFrame, positive_at: float | None = None) -> DataFrame:
+def parse(raw: DataFrame, positive_at: float | None = None, features: Features = NO_FEATURES) -> DataFrame:
     """Types the raw strings and marks the rows that cannot be used.
 
     | user | item | domain | label |      | user | item | domain | label | time | event | column | reason       |
@@ -16,11 +28,13 @@ def parse(raw: DataFrame, positive_at: float | None = None) -> DataFrame:
     | u1   | i1   | a      | x     |      | u1   | i1   | a      | null  | null | null  | label  | not a number |
 
     `label` is 1.0 where the log has no labels, (label >= positive_at) where `positive_at` is given. `row` is the
-    raw row as JSON. `column` and `reason` name the first fault of a row, null in a good one.
+    raw row as JSON. `column` and `reason` name the first fault of a row, null in a good one. Of a log that has them,
+    `split` and features follow, see `_feature_value`.
     """
     number = _number("label") if "label" in raw.columns else F.lit(1.0)
     label = number if positive_at is None else (number >= positive_at).cast("double")
     time = F.coalesce(_number("time"), F.expr("unix_micros(try_cast(time AS TIMESTAMP)) / 1e6"))
+    values = {name: _feature_value(raw, name, feature) for name, feature in features.items()}
     columns = {
         **{key: F.col(key) for key in KEYS},
         "label": label,
@@ -28,21 +42,48 @@ def parse(raw: DataFrame, positive_at: float | None = None) -> DataFrame:
         "event": F.col("event") if "event" in raw.columns else F.lit(None).cast("string"),
         "row": F.to_json(F.struct(*[F.col(name) for name in raw.columns])),
     }
-    fault = _first_fault(raw, label, columns["time"])
+    numbers = {name: values[name] for name, feature in features.items() if feature.kind == "dense"}
+    fault = _first_fault(raw, label, columns["time"], numbers)
     return raw.select(
         *[value.alias(name) for name, value in columns.items()],
         fault["column"].alias("column"),
         fault["reason"].alias("reason"),
+        *(["split"] if "split" in raw.columns else []),
+        *[value.alias(name) for name, value in values.items()],
     )
 
 
 def _number(column: str) -> Column:
-    """The number that the string holds; null where it holds none, or NaN, which is larger than any other."""
+    """The number that the string holds; null where it holds none, NaN or an infinity."""
     number = F.expr(f"try_cast({column} AS DOUBLE)")
-    return F.when(~F.isnan(number), number)
+    return F.when(F.abs(number) < float("inf"), number)  # NaN is larger than any other
 
 
-def _first_fault(raw: DataFrame, label: Column, time: Column) -> Column:
+def _feature_value(raw: DataFrame, name: str, feature: FeatureConfig) -> Column:
+    """The value of a feature in a row, typed.
+
+    | kind     | in the log      | value      |
+    | category | "a"             | "a"        |
+    | dense    | "1.5"           | 1.5        |
+    | list     | "a||b"          | ["a", "b"] |   the last `length` that are not empty
+    | sequence | ["7", null]     | ["7"]      |   all: which ones have an id is not known yet
+    """
+    if feature.kind == "category":
+        return F.col(name)
+    if feature.kind == "dense":
+        return _number(name)
+    separated = not isinstance(raw.schema[name].dataType, ArrayType)
+    values = F.split(name, re.escape(feature.separator)) if separated else F.col(name)
+    values = F.filter(values, lambda value: value != "")
+    return last(values, feature.length) if feature.kind == "list" else values
+
+
+def last(values: Column, length: int) -> Column:
+    """The last `length` of an array, or all."""
+    return F.slice(values, F.greatest(F.size(values) - length, F.lit(0)) + 1, length)
+
+
+def _first_fault(raw: DataFrame, label: Column, time: Column, numbers: Mapping[str, Column]) -> Column:
     faults = [(F.col("_malformed").isNotNull(), "line", "malformed")]
     faults += [(F.col(key).isNull(), key, "null") for key in KEYS]
     if "label" in raw.columns:
@@ -50,6 +91,10 @@ def _first_fault(raw: DataFrame, label: Column, time: Column) -> Column:
         faults.append((label.isNull(), "label", "not a number"))
     if "time" in raw.columns:
         faults.append((F.col("time").isNotNull() & time.isNull(), "time", "not a number or timestamp"))
+    if "split" in raw.columns:
+        known = F.coalesce(F.col("split").isin(SPLITS.tolist()), F.lit(False))
+        faults.append((~known, "split", "not train, val or test"))
+    faults += [(F.col(name).isNotNull() & value.isNull(), name, "not a number") for name, value in numbers.items()]
     found = [
         F.when(condition, F.struct(F.lit(column).alias("column"), F.lit(reason).alias("reason")))
         for condition, column, reason in faults
@@ -65,16 +110,17 @@ def rejects(parsed: DataFrame) -> DataFrame:
 def deduplicate(parsed: DataFrame) -> DataFrame:
     """Keeps one row for each (domain, user, item, event): the latest, and of equals the larger label.
 
-    | domain | user | item | label | time |      | domain | user | item | label | copies |
-    | a      | u1   | i1   | 1     | 1    |  ->  | a      | u1   | i1   | 0     | 2      |
+    | domain | user | item | label | time |      | domain | user | item | time | label | copies |
+    | a      | u1   | i1   | 1     | 1    |  ->  | a      | u1   | i1   | 2    | 0     | 2      |
     | a      | u1   | i1   | 0     | 2    |
 
-    A row without a time counts as the earliest. `copies` is how many rows the kept one stands for.
+    A row without a time counts as the earliest. `copies` is how many rows the kept one stands for. Of rows that agree
+    in all of this, split and features decide.
     """
-    latest = F.max(F.struct("time", "label"))["label"]
+    further = [name for name in parsed.columns if name not in PARSED]
     return (
         parsed.where("reason IS NULL")
         .groupBy(*PAIR, "event")
-        .agg(latest.alias("label"), F.count("*").alias("copies"))
-        .drop("event")
+        .agg(F.max(F.struct("time", "label", *further)).alias("latest"), F.count("*").alias("copies"))
+        .select(*PAIR, "latest.*", "copies")
     )

@@ -1,25 +1,38 @@
 """From the placed rows of a bucket to its samples, in NumPy, for a whole partition at once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
 
+from pipelines.features import fill_sequences
 from pipelines.negatives import draw_negatives
 from pipelines.splits import SPLITS, split_rows
 from training.config import DataConfig
 
 SCHEMA = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, bucket INT, split STRING"
+PLACED = ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio", "split")
+NO_OWNERS: Mapping[str, DataFrame] = MappingProxyType({})
 
 
-def make_samples(placed: DataFrame, data: DataConfig, seed: int, labelled: bool) -> DataFrame:
-    """Draws negatives (unless `labelled`) and splits, by bucket; see `assign_buckets` for the input.
+def make_samples(
+    placed: DataFrame, data: DataConfig, seed: int, labelled: bool, owners: Mapping[str, DataFrame] = NO_OWNERS
+) -> DataFrame:
+    """Draws negatives (unless `labelled`), splits (unless `placed` has a split) by bucket, and adds features.
+
+    Args:
+        placed: see `assign_buckets`; columns beyond PLACED are features of the rows.
+        owners: the tables with features of users and items, by user_id and item_id.
 
     Returns:
         The columns of the samples table, sorted inside a partition as its files are: by split, bucket, domain,
         user, item and label.
     """
+    of_rows = [name for name in placed.columns if name not in PLACED]
+    schema = StructType([*StructType.fromDDL(SCHEMA), *(placed.schema[name] for name in of_rows)])
 
     def finish(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         batches = list(batches)
@@ -27,15 +40,21 @@ def make_samples(placed: DataFrame, data: DataConfig, seed: int, labelled: bool)
             table = pa.Table.from_batches(batches)
             yield from finish_buckets(table, data.split, seed, labelled).to_batches()
 
-    return (
-        placed.repartition("bucket")
-        .mapInArrow(finish, SCHEMA)
-        .sortWithinPartitions("split", "bucket", "domain_id", "user_id", "item_id", "label")
+    by_bucket = placed.repartition("bucket")
+    if of_rows:  # which of two samples of a pair goes to which split must not depend on the order they come in
+        by_bucket = by_bucket.sortWithinPartitions("domain_id", "user_id", "item_id", "label", *of_rows)
+    samples = by_bucket.mapInArrow(finish, schema)
+    for name, frame in owners.items():
+        samples = samples.join(frame.drop("key").withColumnRenamed("id", name), name)
+    if owners:
+        samples = samples.repartition("bucket")
+    return fill_sequences(samples, data.features).sortWithinPartitions(
+        "split", "bucket", "domain_id", "user_id", "item_id", "label", *of_rows
     )
 
 
 def finish_buckets(placed: pa.Table, shares: list[float], seed: int, labelled: bool) -> pa.Table:
-    """The samples of some whole buckets. `placed` as from `assign_buckets`; the result has SCHEMA."""
+    """The samples of some whole buckets: SCHEMA and the features of rows that `placed` has; see `make_samples`."""
     is_row = placed["user_id"].is_valid()
     rows = placed.filter(is_row)
     domains, users, items, labels, buckets, ratios = (
@@ -48,17 +67,25 @@ def finish_buckets(placed: pa.Table, shares: list[float], seed: int, labelled: b
         domains, users, items = (np.concatenate(pair) for pair in zip((domains, users, items), drawn, strict=True))
         labels = np.concatenate([labels, np.zeros(len(drawn[0]), labels.dtype)])
         buckets = np.concatenate([buckets, bucket_of_pair])
-    split = split_rows(seed, shares, domains, users, items, labels, buckets)
-    return pa.table(
+    if "split" in rows.column_names:
+        split = rows["split"]
+    else:
+        drawn_split = split_rows(seed, shares, domains, users, items, labels, buckets)
+        split = pa.DictionaryArray.from_arrays(drawn_split, pa.array(SPLITS)).cast(pa.string())
+    samples = pa.table(
         {
             "domain_id": domains.astype(np.int32),
             "user_id": users.astype(np.int64),
             "item_id": items.astype(np.int64),
             "label": labels.astype(np.float32),
             "bucket": buckets.astype(np.int32),
-            "split": pa.DictionaryArray.from_arrays(split, pa.array(SPLITS)).cast(pa.string()),
+            "split": split,
         }
     )
+    for name in rows.column_names:
+        if name not in PLACED:
+            samples = samples.append_column(name, rows[name])
+    return samples
 
 
 def _item_pools(domains: np.ndarray, items: np.ndarray) -> dict[int, np.ndarray]:

@@ -9,11 +9,20 @@ from pyspark.sql import DataFrame, SparkSession
 DEFINITIONS = Path(__file__).parents[1] / "sql"
 
 
-def create_table(spark: SparkSession, name: str, path: str) -> None:
-    """Makes the empty table `name` at `path` by sql/tables/NAME.sql, unless one is there."""
-    if DeltaTable.isDeltaTable(spark, path):
-        return
-    for statement in statements(f"tables/{name}", table=f"delta.`{path}`"):
+def create_table(spark: SparkSession, name: str, path: str, features: str = "") -> None:
+    """Makes the empty table `name` at `path` by sql/tables/NAME.sql, unless one is there.
+
+    `features` defines its columns of features, each with a comma behind it.
+    """
+    if not DeltaTable.isDeltaTable(spark, path):
+        _define(spark, name, path, features)
+
+
+def _define(spark: SparkSession, name: str, path: str, features: str, replace: bool = False) -> None:
+    create, *further = statements(f"tables/{name}", table=f"delta.`{path}`", features=features)
+    if replace:  # CREATE OR REPLACE would ask for the columns that a table at a path has
+        create = create.replace("CREATE", "REPLACE", 1)
+    for statement in (create, *further):
         spark.sql(statement)
 
 
@@ -24,9 +33,16 @@ def statements(name: str, **values: str) -> list[str]:
     return [part.strip() for part in "\n".join(lines).split(";\n") if part.strip()]
 
 
-def overwrite(frame: DataFrame, name: str, path: str) -> None:
-    """Replaces what the table `name` at `path` holds, in one commit; its constraints are checked by Delta."""
-    create_table(frame.sparkSession, name, path)
+def overwrite(frame: DataFrame, name: str, path: str, features: str = "") -> None:
+    """Replaces what the table `name` at `path` holds, in one commit; its constraints are checked by Delta.
+
+    Where an earlier build had other features the table is defined anew first, in commits of their own; older versions
+    can still be read.
+    """
+    spark = frame.sparkSession
+    create_table(spark, name, path, features)
+    if set(read(spark, path).dtypes) != set(frame.dtypes):
+        _define(spark, name, path, features, replace=True)
     frame.write.format("delta").mode("overwrite").save(path)
 
 

@@ -6,6 +6,8 @@ A source is a function (spark, DataConfig) -> DataFrame of strings, as they stan
     label                where the log has one: a number; absent, every row is a positive
     time                 where the log has one: a number or a timestamp; the latest of equal rows is kept
     event                where one (user, item, domain) may hold several samples: what tells them apart
+    split                where the log brings its own: train, val or test
+    (features)           those of data.features, by their names: strings, or arrays of strings
     _malformed           a line that could not be parsed, else null
 
 and with `.positive_at` as its second result: the threshold from which a label counts as positive, or None where

@@ -7,10 +7,11 @@ samples when their stars differ, and one when they agree.
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.sources.files import MALFORMED, require_path
+from pipelines.sources.files import MALFORMED, feature_columns, require_path
 from training.config import DataConfig
 
-_SCHEMA = f"reviewerID STRING, asin STRING, overall STRING, unixReviewTime STRING, {MALFORMED} STRING"
+_FIELDS = ("reviewerID", "asin", "overall", "unixReviewTime")
+_FURTHER = ("reviewTime", "reviewerName", "verified", "vote", "style", "summary", "reviewText")  # read for features
 _FILES = "*.json.gz"
 
 
@@ -21,16 +22,20 @@ def read(spark: SparkSession, data: DataConfig) -> DataFrame:
     | user | item | domain     | time       | event |
     | A1   | B7   | Gift_Cards | 1441324800 | 5.0   |
     """
-    pattern = require_path(spark, f"{data.path.rstrip('/')}/{_FILES}")
+    require_path(spark, f"{data.path.rstrip('/')}/{_FILES}")
     # spark.read.json would pass over a line such as [] without a word
-    lines = spark.read.text(pattern).where("trim(value) != ''")
-    parsed = F.from_json("value", _SCHEMA, {"columnNameOfCorruptRecord": MALFORMED})
+    lines = spark.read.text(data.path, pathGlobFilter=_FILES).where("trim(value) != ''")
+    fields = (*_FIELDS, *_FURTHER) if data.features else _FIELDS
+    schema = ", ".join(f"{field} STRING" for field in (*fields, MALFORMED))
+    parsed = F.from_json("value", schema, {"columnNameOfCorruptRecord": MALFORMED})
     encoded = F.replace(F.input_file_name(), F.lit("+"), F.lit("%2B"))  # a plus is no blank in a file's name
-    return lines.select(parsed.alias("review"), encoded.alias("file")).select(
-        F.col("review.reviewerID").alias("user"),
-        F.col("review.asin").alias("item"),
+    reviews = lines.select(parsed.alias("review"), encoded.alias("file")).select("review.*", "file")
+    return reviews.select(
+        F.col("reviewerID").alias("user"),
+        F.col("asin").alias("item"),
         F.regexp_extract(F.url_decode("file"), r"([^/]+?)(_5)?\.json\.gz$", 1).alias("domain"),
-        F.col("review.unixReviewTime").alias("time"),
-        F.col("review.overall").alias("event"),
-        f"review.{MALFORMED}",
+        F.col("unixReviewTime").alias("time"),
+        F.col("overall").alias("event"),
+        *feature_columns(reviews, data),
+        MALFORMED,
     )

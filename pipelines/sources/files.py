@@ -1,10 +1,12 @@
-"""Checks that the sources share: is the input there, and does it have the columns?"""
+"""What the sources share: is the input there, does it have the columns, and which of them are features?"""
 
 from collections.abc import Iterable
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
+from training.config import DataConfig
 from training.errors import UserError
 
 MALFORMED = "_malformed"
@@ -25,6 +27,32 @@ def require_columns(frame: DataFrame, columns: Iterable[str], path: str) -> None
         if column not in frame.columns:
             present = ", ".join(name for name in frame.columns if name != MALFORMED)
             raise UserError(f'input {path} has no column "{column}": it has {present}')
+
+
+def feature_columns(frame: DataFrame, data: DataConfig) -> list[Column]:
+    """The columns of `frame` that data.features names, under the features' names: strings, or arrays of strings.
+
+    Raises:
+        UserError: one is not there, or is an array where a feature has one value.
+    """
+    chosen = []
+    for name, feature in data.features.items():
+        column = feature.column or name
+        require_columns(frame, [column], data.path)
+        is_array = isinstance(frame.schema[column].dataType, ArrayType)
+        if is_array and feature.kind in ("category", "dense"):
+            raise UserError(
+                f'input {data.path}: column "{column}" holds arrays, and a {feature.kind} has one value: '
+                f"set data.features.{name}.kind to list or sequence"
+            )
+        chosen.append(F.col(f"`{column}`").cast("array<string>" if is_array else "string").alias(name))
+    return chosen
+
+
+def one_row_each(frame: DataFrame, key: str) -> DataFrame:
+    """Of several rows with one key the smallest, without what is malformed: for a join that keeps the rows' number."""
+    others = [name for name in frame.columns if name not in (key, MALFORMED)]
+    return frame.groupBy(key).agg(F.min(F.struct(*others)).alias("_row")).select(key, "_row.*")
 
 
 def read_csv_strings(spark: SparkSession, path: str) -> DataFrame:

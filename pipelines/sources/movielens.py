@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.sources.files import MALFORMED, read_csv_strings, require_columns
+from pipelines.sources.files import MALFORMED, feature_columns, one_row_each, read_csv_strings, require_columns
 from training.config import DataConfig
 
 POSITIVE_AT = 4.0
@@ -18,12 +18,13 @@ def read(spark: SparkSession, data: DataConfig) -> DataFrame:
     require_columns(ratings, ("userId", "movieId", "rating", "timestamp"), ratings_path)
     movies = read_csv_strings(spark, movies_path)
     require_columns(movies, ("movieId", "genres"), movies_path)
-    genres = movies.groupBy("movieId").agg(F.min("genres").alias("genres"))
-    return ratings.join(genres, "movieId", "left").select(
+    log = ratings.join(one_row_each(movies, "movieId"), "movieId", "left")
+    return log.select(
         F.col("userId").alias("user"),
         F.col("movieId").alias("item"),
         F.col("genres").alias("domain"),
         F.col("rating").alias("label"),
         F.col("timestamp").alias("time"),
+        *feature_columns(log, data),
         MALFORMED,
     )

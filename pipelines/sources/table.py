@@ -8,21 +8,21 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.sources.files import MALFORMED, read_csv_strings, require_columns, require_path
+from pipelines.sources.files import MALFORMED, feature_columns, read_csv_strings, require_columns, require_path
 from training.config import DataConfig
 from training.errors import UserError
 
 
 def read_csv(spark: SparkSession, data: DataConfig) -> DataFrame:
-    return _select(read_csv_strings(spark, data.path), data)
+    return select_columns(read_csv_strings(spark, data.path), data)
 
 
 def read_parquet(spark: SparkSession, data: DataConfig) -> DataFrame:
-    return _select(_load(spark, data.path, "parquet"), data)
+    return select_columns(_load(spark, data.path, "parquet"), data)
 
 
 def read_delta(spark: SparkSession, data: DataConfig) -> DataFrame:
-    return _select(_load(spark, data.path, "delta"), data)
+    return select_columns(_load(spark, data.path, "delta"), data)
 
 
 def _load(spark: SparkSession, path: str, kind: str) -> DataFrame:
@@ -42,10 +42,10 @@ def _root_cause(error: JavaObject) -> str:
     return str(error.getMessage()).splitlines()[0]
 
 
-def _select(frame: DataFrame, data: DataConfig) -> DataFrame:
-    """The configured columns as strings, under their names in the pipeline."""
+def select_columns(frame: DataFrame, data: DataConfig) -> DataFrame:
+    """The configured columns as strings, under their names in the pipeline, and those of features."""
     columns = {name: column for name, column in asdict(data.columns).items() if column is not None}
     require_columns(frame, columns.values(), data.path)
     chosen = [F.col(f"`{column}`").cast("string").alias(name) for name, column in columns.items()]
     malformed = F.col(MALFORMED) if MALFORMED in frame.columns else F.lit(None).cast("string").alias(MALFORMED)
-    return frame.select(*chosen, malformed)
+    return frame.select(*chosen, *feature_columns(frame, data), malformed)

@@ -1,6 +1,7 @@
--- The items' keys, as the user wrote them, and their ids: 0, 1, 2, ... without gaps.
+-- The items' keys, as the user wrote them, and their ids: 0, 1, 2, ... without gaps; and the features of items, as numbers.
 CREATE TABLE ${table} (
   key STRING NOT NULL,
+  ${features}
   id BIGINT NOT NULL
 ) USING DELTA
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'false');

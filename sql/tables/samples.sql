@@ -5,6 +5,7 @@ CREATE TABLE ${table} (
   user_id BIGINT NOT NULL,
   item_id BIGINT NOT NULL,
   label FLOAT NOT NULL COMMENT '0 or 1',
+  ${features}
   bucket INT NOT NULL COMMENT 'whole tail domains, or a part of a head domain; see domains.first_bucket',
   split STRING NOT NULL COMMENT 'train, val or test'
 ) USING DELTA

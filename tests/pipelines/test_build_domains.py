@@ -334,6 +334,23 @@ def test_chosen_domains_alone_are_built_and_counted(rebuilt):
     assert (summary["rows_in"], summary["rows_kept"], summary["domains"]) == (3, 3, 2)
 
 
+def test_log_that_brings_its_split_and_events_keeps_both(spark, make_config, tmp_path):
+    """The same pair in two splits, as in the published splits of Amazon's reviews."""
+    rows = [("u1", "i1", "1", "train", "0"), ("u1", "i1", "1", "test", "1"), ("u2", "i1", "0", "val", "2")]
+    lines = [",".join((user, item, "a", *rest)) for user, item, *rest in [*rows, ("u3", "i3", "0", "dev", "3")]]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,domain,label,part,row", *lines, ""]))
+    columns = "data.columns={label: label, split: part, event: row}"
+    config = make_config("csv", tmp_path / "log.csv", columns)
+    summary = build_domains(spark, config)
+    assert (summary["rows_kept"], summary["rows_rejected"], summary["samples"]) == (3, 1, 3)
+    users, items = ({row["id"]: row["key"] for row in rows_of(spark, config, name)} for name in ("users", "items"))
+    found = {
+        (users[row["user_id"]], items[row["item_id"]], row["label"], row["split"])
+        for row in rows_of(spark, config, "samples")
+    }
+    assert found == {(user, item, float(label), split) for user, item, label, split, _ in rows}
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
@@ -341,7 +358,7 @@ def test_chosen_domains_alone_are_built_and_counted(rebuilt):
         (
             "u1,i1,a,1\n",
             ["data.domains=[b]"],
-            r"has no rows after data.domains chose its domains: give a log",
+            r"has no rows after data.domains chose: give a log",
         ),
         (
             "u1,i1,a,x\nu2,i1,a,y\n,i1,a,1\n",

@@ -81,6 +81,15 @@ def test_keys_stay_as_they_were_written(spark):
     assert_df_equality(parse(raw).select("user", "item", "domain"), expected)
 
 
+def test_split_of_the_log_is_kept_and_another_word_is_rejected(spark):
+    rows = [("u", "i", "d", split, None) for split in ("train", "val", "test", "dev", None)]
+    raw = spark.createDataFrame(rows, "user STRING, item STRING, domain STRING, split STRING, _malformed STRING")
+    fault = ("split", "not train, val or test")
+    expected = [("train", None, None), ("val", None, None), ("test", None, None), ("dev", *fault), (None, *fault)]
+    parsed = parse(raw).select("split", "column", "reason")
+    assert_df_equality(parsed, spark.createDataFrame(expected, "split STRING, column STRING, reason STRING"))
+
+
 def test_rejects_hold_the_raw_row_and_only_bad_rows(spark):
     raw = spark.createDataFrame([("u1", "i1", "a", "1", None, None), ("u1", "i1", "a", "1.0.0", "7", None)], RAW)
     [reject] = rejects(parse(raw)).collect()
@@ -109,7 +118,7 @@ def test_rejects_hold_the_raw_row_and_only_bad_rows(spark):
 def test_of_equal_rows_the_latest_is_kept_and_of_ties_the_larger_label(spark, rows, label):
     expected = [("a", "u1", "i1", label, 2)]
     assert_df_equality(
-        deduplicate(spark.createDataFrame(rows, PARSED)),
+        deduplicate(spark.createDataFrame(rows, PARSED)).drop("time"),
         spark.createDataFrame(expected, "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT"),
         ignore_nullable=True,
     )
@@ -117,10 +126,12 @@ def test_of_equal_rows_the_latest_is_kept_and_of_ties_the_larger_label(spark, ro
 
 def test_rows_of_other_events_are_samples_of_their_own(spark):
     rows = [good(1.0, 1.0, "5.0"), good(1.0, 2.0, "5.0"), good(1.0, 1.0, "4.0")]
-    expected = [("a", "u1", "i1", 1.0, 2), ("a", "u1", "i1", 1.0, 1)]
+    expected = [("a", "u1", "i1", 2.0, 1.0, 2), ("a", "u1", "i1", 1.0, 1.0, 1)]
     assert_df_equality(
         deduplicate(spark.createDataFrame(rows, PARSED)),
-        spark.createDataFrame(expected, "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT"),
+        spark.createDataFrame(
+            expected, "domain STRING, user STRING, item STRING, time DOUBLE, label DOUBLE, copies BIGINT"
+        ),
         ignore_nullable=True,
         ignore_row_order=True,
     )

@@ -93,7 +93,7 @@ def test_second_create_keeps_the_table_and_overwrite_is_one_version(spark, tmp_p
 
 
 def test_statements_are_cut_at_semicolons_and_have_no_comment_lines():
-    create, alter = tables.statements("tables/items", table="delta.`/a path`")
+    create, alter = tables.statements("tables/items", table="delta.`/a path`", features="")
     assert create.startswith("CREATE TABLE delta.`/a path` (")
     assert alter.startswith("ALTER TABLE delta.`/a path` ADD CONSTRAINT")
 

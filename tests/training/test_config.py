@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,10 @@ def test_value_of_the_wrong_kind_names_its_key(load, setting):
         ("data.split=[1.2, -0.1, -0.1]", "three shares"),
         ("data.bucket_rows=0", "at least 1"),
         ("data.head_rows=-1", "at least 0"),
+        ("data.largest_domains=0", "at least 1"),
+        ("data.user_share=0", "above 0 and at most 1"),
+        ("data.user_share=1.5", "above 0 and at most 1"),
+        ("data.columns.split=split", "absent where data.columns.label is: negatives that are drawn"),
         ("seed=9223372036854775808", "an integer from 0 to 9223372036854775807"),
         ("seed=-1", "an integer from 0 to 9223372036854775807"),
         ("model.embedding_dim=0", "at least 1"),
@@ -230,6 +235,31 @@ def test_interleaving_is_for_mamdr_alone(load):
 def test_unknown_framework_names_the_known_ones(load, settings, message):
     with pytest.raises(UserError, match=message):
         load(*settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("age", {}, r'"data.features.age.kind" has no value'),
+        ("age", {"kind": "number"}, r'"data.features.age.kind" must be one of category, dense, list, sequence$'),
+        ("age", {"kind": "dense", "of": "domain"}, r'"data.features.age.of" must be one of row, user, item$'),
+        ("age", {"kind": "list", "length": 0}, r'"data.features.age.length" must be at least 1$'),
+        ("age", {"kind": "list", "separator": ""}, r'"data.features.age.separator" must have at least one char'),
+        (
+            "age",
+            {"kind": "dense", "colum": "a"},
+            r'"data.features.age.colum" .* did you mean "data.features.age.column"',
+        ),
+        ("Age", {"kind": "dense"}, r'"data.features.Age": a feature is named by small letters'),
+        ("bucket", {"kind": "dense"}, r'"data.features.bucket": a column of the tables has the name bucket: give'),
+        ("tags_length", {"kind": "dense"}, r'"data.features.tags_length": a column of the tables has the name'),
+    ],
+)
+def test_feature_that_cannot_be_is_refused(load, name, settings, message):
+    features = {name: settings, "tags": {"kind": "list"}}
+    text = MINIMAL.replace("log.csv}", f"log.csv, features: {json.dumps(features)}}}")
+    with pytest.raises(UserError, match=message):
+        load(text=text)
 
 
 def test_setting_without_a_value_is_refused(load):
