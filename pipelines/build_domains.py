@@ -16,7 +16,7 @@ from pipelines.features import columns, definitions, describe, encode, latest, m
 from pipelines.ids import dense_ids
 from pipelines.samples import make_samples
 from pipelines.session import persisting, run_job
-from pipelines.sources import read_log
+from pipelines.sources import read_log, read_vectors
 from training.config import Config
 from training.errors import UserError
 
@@ -37,6 +37,10 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         _check_labels(kept)
 
         encoded, users, items = _write_keys(kept, config, persist)
+        for owner, vectors in read_vectors(spark, config.data).items():
+            keys = users if owner == "user" else items
+            path = config.table(f"{owner}_vectors")
+            tables.overwrite(vectors.join(keys, "key", "left_semi"), "vectors", path)
         domain_ids = persist(dense_ids(kept, "domain"))
         further = [name for name in kept.columns if name == "split"] + list(columns(of(features, "row")))
         log = persist(with_ids(encoded, domain_ids, users, items, further))

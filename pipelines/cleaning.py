@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
+from pipelines.sources.files import FAULT, MALFORMED
 from pipelines.splits import SPLITS
 from training.config import FeatureConfig
 
@@ -40,7 +41,7 @@ def parse(raw: DataFrame, positive_at: float | None = None, features: Features =
         "label": label,
         "time": time if "time" in raw.columns else F.lit(None).cast("double"),
         "event": F.col("event") if "event" in raw.columns else F.lit(None).cast("string"),
-        "row": F.to_json(F.struct(*[F.col(name) for name in raw.columns])),
+        "row": F.to_json(F.struct(*[F.col(name) for name in raw.columns if name != FAULT])),
     }
     numbers = {name: values[name] for name, feature in features.items() if feature.kind == "dense"}
     fault = _first_fault(raw, label, columns["time"], numbers)
@@ -84,7 +85,7 @@ def last(values: Column, length: int) -> Column:
 
 
 def _first_fault(raw: DataFrame, label: Column, time: Column, numbers: Mapping[str, Column]) -> Column:
-    faults = [(F.col("_malformed").isNotNull(), "line", "malformed")]
+    faults = [(F.col(MALFORMED).isNotNull(), "line", "malformed")]
     faults += [(F.col(key).isNull(), key, "null") for key in KEYS]
     if "label" in raw.columns:
         faults.append((F.col("label").isNull(), "label", "null"))
@@ -99,7 +100,7 @@ def _first_fault(raw: DataFrame, label: Column, time: Column, numbers: Mapping[s
         F.when(condition, F.struct(F.lit(column).alias("column"), F.lit(reason).alias("reason")))
         for condition, column, reason in faults
     ]
-    return F.coalesce(*found)
+    return F.coalesce(*found, *([F.col(FAULT)] if FAULT in raw.columns else []))
 
 
 def rejects(parsed: DataFrame) -> DataFrame:

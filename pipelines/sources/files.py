@@ -10,6 +10,7 @@ from training.config import DataConfig
 from training.errors import UserError
 
 MALFORMED = "_malformed"
+FAULT = "_fault"
 
 
 def require_path(spark: SparkSession, path: str) -> str:
@@ -55,14 +56,13 @@ def one_row_each(frame: DataFrame, key: str) -> DataFrame:
     return frame.groupBy(key).agg(F.min(F.struct(*others)).alias("_row")).select(key, "_row.*")
 
 
-def read_csv_strings(spark: SparkSession, path: str) -> DataFrame:
+def read_csv_strings(spark: SparkSession, path: str, separator: str = ",") -> DataFrame:
     """A CSV (RFC 4180, with a header), every value as its string; a folder holds files of one header.
 
     The line itself is in `_malformed` where it has too few or too many values.
     """
     require_path(spark, path)
-    header = spark.read.csv(path, header=True, escape='"').columns
+    options = {"header": True, "sep": separator, "escape": '"'}
+    header = spark.read.csv(path, **options).columns
     schema = StructType([StructField(name, StringType()) for name in [*header, MALFORMED]])
-    return spark.read.csv(
-        path, schema, header=True, escape='"', enforceSchema=False, columnNameOfCorruptRecord=MALFORMED
-    )
+    return spark.read.csv(path, schema, enforceSchema=False, columnNameOfCorruptRecord=MALFORMED, **options)

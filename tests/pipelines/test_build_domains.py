@@ -13,6 +13,7 @@ from pipelines import tables
 from pipelines.build_domains import build_domains
 from training.config import load_config
 from training.errors import UserError
+from training.vectors import load_vectors
 
 REPOSITORY = Path(__file__).parents[2]
 AMAZON = REPOSITORY.parent / "shared" / "data" / "amazon-mini5" / "stripped"
@@ -390,3 +391,21 @@ def test_amazon_sizes_are_the_published_ones(spark, make_config, category, ratio
     config = make_config("amazon", AMAZON, f"data.ctr_ratio={ratio}", f"data.domains=[{category}]")
     summary = build_domains(spark, config)
     assert (summary["rows_kept"], summary["samples"]) == (positives, samples)
+
+
+def test_vectors_of_the_source_become_tables_that_the_model_can_name(spark, make_config, tmp_path):
+    clicks = [(user, item, theme) for user in range(6) for item in range(5) for theme in "ab" if (user + item) % 3]
+    lines = ["user_id,item_id,theme_id", *(f"{user},{item},{theme}" for user, item, theme in clicks * 2), "99,0,a"]
+    (tmp_path / "theme_click_log.csv").write_text("\n".join(lines))
+    for name in ("user", "item"):
+        vectors = [f"{key},{key}.5 1 2" for key in range(8)]
+        (tmp_path / f"{name}_embedding.csv").write_text("\n".join(vectors))
+    config = make_config("theme_click", tmp_path)
+    summary = build_domains(spark, config)
+    counts = [summary[name] for name in ("rows_kept", "rows_rejected", "rows_duplicate", "domains", "users", "items")]
+    assert counts == [len(clicks), 1, len(clicks), 2, 6, 5]
+    config.model.user_vectors, config.model.item_vectors = (config.table(f"{o}_vectors") for o in ("user", "item"))
+    for name, vectors in load_vectors(config).items():
+        keys = {row["id"]: float(row["key"]) for row in rows_of(spark, config, name.replace("_id", "s"))}
+        assert vectors.tolist() == [[keys[number] + 0.5, 1.0, 2.0] for number in range(len(keys))]
+    assert tables.read(spark, config.model.item_vectors).count() == 5

@@ -6,8 +6,8 @@ from chispa import assert_df_equality
 from py4j.protocol import Py4JJavaError
 
 from pipelines.cleaning import parse, rejects
-from pipelines.sources import read_log
-from training.config import ColumnsConfig, DataConfig
+from pipelines.sources import read_log, read_vectors
+from training.config import ColumnsConfig, DataConfig, FeatureConfig
 from training.errors import UserError
 
 RAW = "user STRING, item STRING, domain STRING, label STRING, time STRING, _malformed STRING"
@@ -186,7 +186,112 @@ def test_amazon_domain_is_the_name_as_it_was_written(spark, tmp_path, category):
     assert [row["domain"] for row in read(spark, "amazon", tmp_path)[0].collect()] == [category]
 
 
-@pytest.mark.parametrize("source", ["movielens", "amazon", "csv", "parquet", "delta"])
+def test_amazon_fields_of_reviews_may_be_features(spark, tmp_path):
+    write_reviews(tmp_path / "A_5.json.gz", review("A1", "B1", 5.0) | {"verified": True}, review("A2", "B1", 1.0))
+    features = {"verified": FeatureConfig(kind="category", of="item")}
+    log, _ = read(spark, "amazon", tmp_path, features=features)
+    assert {(row["user"], row["verified"]) for row in log.collect()} == {("A1", "true"), ("A2", None)}
+    features["verified"].column = "colour"
+    with pytest.raises(UserError, match='has no column "colour": it has reviewerID, .*, verified, '):
+        read(spark, "amazon", tmp_path, features=features)
+
+
+def test_movielens_titles_and_genres_may_be_features(spark, movielens):
+    features = {"genres": FeatureConfig(kind="list", of="item"), "title": FeatureConfig(kind="category", of="item")}
+    log, _ = read(spark, "movielens", movielens, features=features)
+    rows = {(row["item"], row["genres"], row["title"]) for row in log.where("_malformed IS NULL").collect()}
+    assert rows == {("7", "Action|Crime", "Heat, The (1995)"), ("8", "(no genres listed)", "Big"), ("9", None, None)}
+
+
+@pytest.fixture
+def movielens_1m(tmp_path):
+    files = {
+        "inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+        "1m_1\tHeat, The (1995)\t5\t978300760\n1m_1\tBig (1988)\t3\t978300761\n1m_2\tHeat, The (1995)\t4\t978300762\n",
+        "user": "user_id:token\tage:float\tgender:token\toccupation:float\tzip_code:token\n"
+        "1m_1\t18\tF\t10\t02138\n1m_2\t56\tM\t16\t70072\n",
+        "item": "item_id:token\tmovie_title:token\trelease_year:float\tgenre:token\n"
+        "Heat, The (1995)\tHeat, The\t1995\tAction Crime\nBig (1988)\tBig\t1988\tComedy\n",
+    }
+    for name, text in files.items():
+        (tmp_path / f"ml-1m.{name}").write_bytes(text.replace("\n", "\r\n").encode())  # as they come
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("column", "domains"),
+    [
+        ("genre", ("Action Crime", "Comedy", "Action Crime")),
+        ("gender", ("F", "F", "M")),
+        ("occupation", ("10", "10", "16")),
+        ("age_group", ("under 25", "under 25", "35 and over")),
+    ],
+)
+def test_movielens_1m_domain_is_any_column_of_rating_user_or_movie(spark, movielens_1m, column, domains):
+    log, positive_at = read(spark, "movielens_1m", movielens_1m, columns=ColumnsConfig(domain=column))
+    rows = [
+        ("1m_1", "Heat, The (1995)", domains[0], "5", "978300760", None),
+        ("1m_1", "Big (1988)", domains[1], "3", "978300761", None),
+        ("1m_2", "Heat, The (1995)", domains[2], "4", "978300762", None),
+    ]
+    check(log, rows, RAW)
+    assert positive_at == 4.0
+
+
+def test_movielens_1m_columns_may_be_features(spark, movielens_1m):
+    names = {"zip": "zip_code", "first_genre": None, "year": "release_year"}
+    features = {name: FeatureConfig(kind="category", column=column) for name, column in names.items()}
+    log, _ = read(spark, "movielens_1m", movielens_1m, columns=ColumnsConfig(domain="gender"), features=features)
+    rows = {tuple(row) for row in log.select("item", *names).collect()}
+    assert ("Heat, The (1995)", "02138", "Action", "1995") in rows
+    assert ("Big (1988)", "02138", "Comedy", "1988") in rows
+
+
+def test_movielens_1m_names_the_columns_that_can_be_the_domain(spark, movielens_1m):
+    with pytest.raises(UserError, match=r'no column "domain": it has .*age, gender, .*genre, age_group, first_genre$'):
+        read(spark, "movielens_1m", movielens_1m)
+    (movielens_1m / "ml-1m.user").write_text("user_id:token\tgender:token\n")
+    with pytest.raises(UserError, match=r'ml-1m.user has no column "age": it has user_id, gender$'):
+        read(spark, "movielens_1m", movielens_1m)
+
+
+@pytest.fixture
+def theme_click(tmp_path):
+    """Item 13 and user 9 have no vector, that of item 14 is none."""
+    (tmp_path / "theme_click_log.csv").write_text(
+        "user_id,item_id,theme_id,leaf_cate_id\n7,12,3,50\n7,12,4,50\n8,12,3,50\n7,13,3,50\n9,12,3,50\n7,14,3,50\n,12,3,5\n"
+    )
+    (tmp_path / "user_embedding.csv").write_text("7,0.5 -1e-2\n8,1 2\n11,3 4\n")
+    (tmp_path / "item_embedding.csv").write_text("item_id,item_emb\n12, 0.25 1 \n14,0.1 x\n15,0.5 nan\n12,0.25 1\n")
+    return tmp_path
+
+
+def test_theme_clicks_of_users_and_items_with_vectors_are_positives_and_others_rejected(spark, theme_click):
+    log, _ = read(spark, "theme_click", theme_click)
+    parsed = parse(log)
+    kept = {(row["user"], row["item"], row["domain"], row["label"]) for row in parsed.where("reason IS NULL").collect()}
+    assert kept == {("7", "12", "3", 1.0), ("7", "12", "4", 1.0), ("8", "12", "3", 1.0)}
+    rejected = [(json.loads(row["row"]), row["column"], row["reason"]) for row in rejects(parsed).collect()]
+    assert sorted((column, reason) for _, column, reason in rejected) == [
+        *[("item", "no vector")] * 2,
+        *[("user", "no vector"), ("user", "null")],
+    ]
+    assert {"user": "9", "item": "12", "domain": "3"} in [row for row, *_ in rejected]
+
+
+def test_theme_click_vectors_are_read_with_and_without_a_header(spark, theme_click):
+    vectors = read_vectors(spark, DataConfig(source="theme_click", path=str(theme_click)))
+    check(
+        vectors["user"], [("7", [0.5, -0.01]), ("8", [1.0, 2.0]), ("11", [3.0, 4.0])], "key STRING, vector ARRAY<FLOAT>"
+    )
+    check(vectors["item"], [("12", [0.25, 1.0])], "key STRING, vector ARRAY<FLOAT>")
+
+
+def test_sources_without_vectors_have_none(spark):
+    assert read_vectors(spark, DataConfig(source="csv", path="log.csv")) == {}
+
+
+@pytest.mark.parametrize("source", ["movielens", "movielens_1m", "amazon", "theme_click", "csv", "parquet", "delta"])
 def test_missing_input_is_named(spark, tmp_path, source):
     with pytest.raises(UserError, match=r"input .*/nowhere\S* does not exist: set data\.path$"):
         read(spark, source, tmp_path / "nowhere")
