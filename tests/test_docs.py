@@ -25,7 +25,7 @@ def commands_of(page):
 
 def the_chain():
     """The four commands of the README, in their order."""
-    return [line for line in commands_of(ROOT / "README.md") if "--config" in line]
+    return [line for line in commands_of(ROOT / "README.md") if ".py --config" in line]
 
 
 def test_the_demo_is_the_readmes_commands():
