@@ -41,9 +41,8 @@ def score(
         parts = []
         for name, adds_specific in names.items():
             logits = predict_specific(model, theta, columns, known, shared) if adds_specific else shared
-            table = pa.table({name: columns[name] for name in ORDER}).append_column(
-                "logit", pa.array(logits, pa.float64())
-            )
+            table = pa.table({column: columns[column] for column in ORDER})
+            table = table.append_column("logit", pa.array(logits, pa.float64()))
             parts.append(table.add_column(0, "model", pa.array([name] * len(logits), pa.string())))
         return pa.concat_tables(parts)
 

@@ -30,8 +30,9 @@ def train(config: Config) -> dict:
     device = choose_device(config.training.device, ranks.local_rank, ranks.local_size)
     refuse_idle_ranks(snapshot, ranks.size)
     vectors = load_vectors(config)
-    model = build_model(config.model, snapshot.schema, config.seed, vectors).to(device)
+    model = build_model(config.model, snapshot.schema, config.seed, vectors)
     prepare(model, snapshot.schema, config.framework)
+    model.to(device)
     folder = model_path(config, shared_version(config, snapshot.version))
     trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
     trainer = trainer_class(model, config, snapshot, ranks, folder)

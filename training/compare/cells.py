@@ -89,7 +89,7 @@ def cells_of(work: Work, chosen: Chosen) -> dict[str, Cell]:
 def fill(work: Work, chosen: Chosen, wanted: list[str]) -> Iterator[dict]:
     """The rows of the table of results for the `wanted` values of framework.specific."""
     start = time.monotonic()
-    config = work.load(*chosen["shared"])
+    config, cells = work.load(*chosen["shared"]), cells_of(work, chosen)
     study = Study(config)
     test = study.rows["test"]
     for specific in wanted:
@@ -99,7 +99,7 @@ def fill(work: Work, chosen: Chosen, wanted: list[str]) -> Iterator[dict]:
             adaptation = study.adapt(work.load(*chosen["shared"], *chosen[specific], specific=specific))
             val_auc, logits = adaptation.val_auc, adaptation.logits
         yield {
-            **vars(cells_of(work, chosen)[specific]),
+            **vars(cells[specific]),
             "val_mean_domain_auc": val_auc,
             "samples_per_second": study.summary["samples_per_second"],
             "seconds": time.monotonic() - start,
