@@ -78,7 +78,14 @@ def rows_per_second(name: str, model_name: str, columns: Columns, schema: Schema
 def domains_per_second(name: str, model_name: str, columns: Columns, schema: Schema) -> float:
     model = build_model(ModelConfig(name=model_name), schema, 0)
     settings = SpecificSettings(
-        rounds=(name,), inner_lr=1e-3, outer_lr=0.5, finetune_lr=1e-3, helpers=5, batch_size=1024, seed=0
+        rounds=(name,),
+        inner_lr=1e-3,
+        outer_lr=0.5,
+        finetune_lr=1e-3,
+        most_rows=4096,
+        helpers=5,
+        batch_size=1024,
+        seed=0,
     )
     adapter = Adapter(model, Parameters.of(model), Helpers.of(columns, 128, 0), settings)
     none = {key: column[:0] for key, column in columns.items()}

@@ -18,8 +18,6 @@ from training.batches import Columns
 from training.config import Config
 from training.device import use_cpu
 from training.feed import ORDER
-from training.heads import helpers_path
-from training.helpers import Helpers
 from training.parameters import Parameters
 from training.schema import Schema
 from training.store import load_theta, read_manifest
@@ -113,8 +111,7 @@ def open_theta(key: ModelKey) -> tuple[nn.Module, Parameters]:
 
 
 def open_adapter(key: ModelKey) -> Adapter:
-    helpers = Helpers.load(helpers_path(key.config, key.specific))
-    return Adapter(*open_theta(key), helpers, specific_settings(key.config))
+    return Adapter.load(model_path(key.config, key.specific), *open_theta(key), specific_settings(key.config))
 
 
 def to_columns(table: pa.Table, names: Sequence[str]) -> Columns:

@@ -20,11 +20,10 @@ from pipelines import tables
 from pipelines.adaptation import ModelKey, map_domains
 from pipelines.session import run_job
 from training import domain_parameters
-from training.adapt import Adapted, choose_rounds, size_groups, specific_settings
+from training.adapt import Adapted, choose_rounds, helpers_path, size_groups, specific_settings
 from training.config import Config
 from training.errors import UserError
 from training.hashing import hash_keys
-from training.heads import helpers_path
 from training.parameters import Parameters
 from training.snapshot import Domains, take_snapshot
 from training.versions import model_path
@@ -40,7 +39,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
         raise UserError(f"framework {config.framework.name} adds nothing by domain: set framework.name=mamdr")
     snapshot = take_snapshot(config)
     key = ModelKey.find(config, snapshot.version)
-    if not helpers_path(config, key.specific).exists():
+    if not helpers_path(model_path(config, key.specific)).exists():
         name = config.framework.name
         raise UserError(f"model {key.specific} has no helpers: run training/train.py with framework.name={name}")
     path = config.table("domain_parameters")

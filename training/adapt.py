@@ -1,11 +1,13 @@
 """From theta^S to theta^i of many domains: groups of like size, rounds of a framework, a stop that may keep none."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from training.batches import Columns, Rows
 from training.config import Config
@@ -42,13 +44,20 @@ class Adapted:
 def specific_settings(config: Config) -> SpecificSettings:
     framework = config.framework
     inner_lr = framework.dr_inner_lr or framework.inner_lr
-    regularized = framework.specific in ("dr", "dr_finetune")
-    finetuned = framework.specific in ("finetune", "dr_finetune")
+    dr, finetune = ("dr",) * framework.dr_rounds, ("finetune",) * framework.finetune_rounds
+    rounds = {
+        "none": (),
+        "finetune": finetune,
+        "dr": dr,
+        "dr_finetune": dr + finetune,
+        "subspace": ("subspace",) * framework.subspace_rounds,
+    }
     return SpecificSettings(
-        rounds=("dr",) * (framework.dr_rounds * regularized) + ("finetune",) * (framework.finetune_rounds * finetuned),
+        rounds=rounds[framework.specific],
         inner_lr=inner_lr,
         outer_lr=framework.dr_lr,
         finetune_lr=framework.finetune_lr or inner_lr,
+        most_rows=framework.subspace_rows,
         helpers=framework.helpers,
         batch_size=framework.dr_batch_size or config.training.batch_size,
         seed=config.seed,
@@ -59,12 +68,17 @@ class Adapter:
     """Learns theta^i against one theta^S, whose statistics stay as they are.
 
     `theta` is on the device to train on; `helpers` is the reservoir of helper rows.
+
+    Attributes:
+        directions: those that framework "subspace" mixes, shape (rank, values in the dense parameters).
     """
 
+    directions: Tensor | None = None
+
     def __init__(self, model: nn.Module, theta: Parameters, helpers: Helpers, settings: SpecificSettings) -> None:
-        self.model, self.theta, self.settings = model, theta, settings
+        self.model, self.theta, self.helpers, self.settings = model, theta, helpers, settings
         self._dtype, self._device = theta.like.dtype, theta.like.device
-        self._reservoir = (helpers, Rows(helpers.columns, self._dtype, self._device))
+        self._helper_rows = Rows(helpers.columns, self._dtype, self._device)
 
     def adapt(
         self,
@@ -92,6 +106,22 @@ class Adapter:
                 members, train_rows, val_rows, of_domain[members[0]], keep, start or {}, first_turn
             )
 
+    def save(self, folder: Path) -> None:
+        """Leaves in the folder of the model what tasks need beside theta^S."""
+        self.helpers.save(helpers_path(folder))
+        if self.directions is not None:
+            aside = _directions_path(folder).with_suffix(".aside")
+            save_file({"directions": self.directions.cpu()}, aside)
+            aside.rename(_directions_path(folder))
+
+    @classmethod
+    def load(cls, folder: Path, model: nn.Module, theta: Parameters, settings: SpecificSettings) -> "Adapter":
+        """The adapter that `save` left; `theta` is where the model is."""
+        adapter = cls(model, theta, Helpers.load(helpers_path(folder)), settings)
+        if _directions_path(folder).exists():
+            adapter.directions = load_file(_directions_path(folder))["directions"].to(theta.like)
+        return adapter
+
     def _groups(self, train: Rows, rounds: Mapping[int, int]) -> Iterator[list[int]]:
         """Domains with as many rounds and as many batches, of like size, that fit into a step together."""
 
@@ -103,7 +133,7 @@ class Adapter:
 
         group: list[int] = []
         for domain in sorted(rounds, key=lambda domain: (steps(domain), size(domain), domain)):
-            width = max(min(size(domain), self.settings.batch_size), self._reservoir[0].widest)
+            width = max(min(size(domain), self.settings.batch_size), self.helpers.widest)
             full = len(group) == MOST_DOMAINS or (len(group) + 1) * width > MOST_ROWS
             if group and (full or steps(domain) != steps(group[0])):
                 yield group
@@ -124,10 +154,20 @@ class Adapter:
     ) -> Iterator[Adapted]:
         zero = [self._zero(train, domain) for domain in domains]
         group = Group.stack(self.theta, [start.get(d, z) for d, z in zip(domains, zero, strict=True)])
+        run = GroupRun(
+            model=self.model,
+            theta=self.theta,
+            domains=domains,
+            train=train,
+            reservoir=(self.helpers, self._helper_rows),
+            directions=self.directions,
+            settings=self.settings,
+            turn=first_turn,
+        )
         aucs, specifics = [self._val_auc(group, domains, val)], {}
         wanted = {rounds} if keep is None else set(keep)
         for turn in range(1, rounds + 1):
-            run = GroupRun(self.model, self.theta, domains, train, self._reservoir, self.settings, first_turn + turn)
+            run = replace(run, turn=first_turn + turn)
             self.model.train()
             run.seed_dropout()
             with frozen_statistics(self.model):
@@ -173,6 +213,14 @@ class Adapter:
         result = np.full(len(domains), np.nan)
         result[found.domain_id] = found.auc
         return result
+
+
+def helpers_path(folder: Path) -> Path:
+    return folder / "helpers.safetensors"
+
+
+def _directions_path(folder: Path) -> Path:
+    return folder / "directions.safetensors"
 
 
 def size_groups(rows: np.ndarray, group_size: int) -> np.ndarray:

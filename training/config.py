@@ -69,6 +69,7 @@ class DataConfig:
 class ModelConfig:
     name: str = "mlp"  # a name in training/models, or the import path of a module of your own
     embedding_dim: int = 16
+    embedding_scale: float = 0.05  # the standard deviation that embeddings are drawn with
     hidden: list[int] = field(default_factory=lambda: [256, 128, 64])  # of mmoe, cgc and ple: those of each expert
     dropout: float = 0.5
     pooling: str = "mean"  # of sequences: mean | attention (DIN)
@@ -108,6 +109,10 @@ class FrameworkConfig:
     dr_batch_size: int | None = None  # of DR and finetuning; absent: training.batch_size
     finetune_lr: float | None = None  # absent: that of DR
     finetune_rounds: int = 3  # passes over a domain's own rows, at most; a stop may keep fewer
+    subspace_rank: int = 32  # subspace: the directions that theta^i is a mix of ...
+    subspace_domains: int = 256  # ... learned by finetuning so many of the largest domains ...
+    subspace_rows: int = 4096  # ... from at most so many rows of each
+    subspace_rounds: int = 4  # how far theta^i may go from theta^S, in so many steps; a stop may keep fewer
     helpers: int = 5  # k of Algorithm 2
     helper_rows: int = 128  # rows of a helper domain in one step
     helper_domains: int = 4096  # helper domains are drawn from a sample of at most so many domains
@@ -306,6 +311,10 @@ def _check(config: Config) -> None:
         "framework.helper_rows": framework.helper_rows,
         "framework.dr_rounds": framework.dr_rounds,
         "framework.finetune_rounds": framework.finetune_rounds,
+        "framework.subspace_rank": framework.subspace_rank,
+        "framework.subspace_domains": framework.subspace_domains,
+        "framework.subspace_rows": framework.subspace_rows,
+        "framework.subspace_rounds": framework.subspace_rounds,
         "framework.stop_group": framework.stop_group,
     }.items():
         require(value >= 1, key, "at least 1")
@@ -329,6 +338,7 @@ def _check(config: Config) -> None:
     require(config.model.pooling in ("mean", "attention"), "model.pooling", "mean or attention")
     require(0 < framework.meta_share < 1, "framework.meta_share", "between 0 and 1")
     require(framework.pcgrad_domains >= 2, "framework.pcgrad_domains", "at least 2")
+    require(config.model.embedding_scale > 0, "model.embedding_scale", "above 0")
     require(0 <= config.model.dropout < 1, "model.dropout", "at least 0 and below 1")
     for key in ("regularization", "confidence"):
         require(getattr(config.als, key) > 0, f"als.{key}", "above 0")

@@ -12,7 +12,7 @@ from petastorm.reader import Reader
 from petastorm.workers_pool.thread_pool import ThreadPool
 
 from training.batches import Columns
-from training.snapshot import DataFile
+from training.snapshot import DataFile, Snapshot
 
 # Petastorm 0.13 is written for an older pyarrow, which the locked one still serves, with a warning a call.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
@@ -38,6 +38,12 @@ class QuietReader(Reader):
 
     def cleanup_cache(self) -> None:
         pass
+
+
+def read_buckets(snapshot: Snapshot, split: str, buckets: Sequence[int] | None = None) -> Columns:
+    """The rows of some buckets of `split`, or of all, with the columns of the schema; else as `read_rows`."""
+    buckets = snapshot.rows_by_bucket(split) if buckets is None else buckets
+    return read_rows(snapshot.of(split, list(buckets)), snapshot.schema.columns)
 
 
 def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ORDER) -> Columns:

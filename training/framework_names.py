@@ -9,10 +9,10 @@ A framework of the user's own is named by its import path, as my_package.my_file
 from training.errors import UserError
 
 SHARED = ("none", "joint", "alternate", "weighted", "pcgrad", "maml", "reptile", "mldg", "dn")
-SPECIFIC = ("none", "finetune", "dr", "dr_finetune")
+SPECIFIC = ("none", "finetune", "dr", "dr_finetune", "subspace")
 PAPER_NAMES = {
     "mamdr": ("dn", "dr"),
-    "mamdr_finetune": ("dn", "dr_finetune"),
+    "mamdr_finetune": ("dn", "dr_finetune", "subspace"),
     "separate": ("none", "finetune"),
 }
 

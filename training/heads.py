@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -12,8 +11,9 @@ from training import domain_parameters
 from training.adapt import Adapted, Adapter, choose_rounds, size_groups, specific_settings
 from training.batches import Columns
 from training.config import Config
-from training.feed import plan_epoch, read_rows, share_out
-from training.helpers import Helpers, choose_helper_domains
+from training.directions import gather_directions
+from training.feed import read_buckets, share_out
+from training.gathering import gather_helpers, select
 from training.parameters import Parameters
 from training.ranks import Ranks
 from training.snapshot import Snapshot
@@ -23,18 +23,17 @@ from training.versions import model_path
 def adapt_heads(
     model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks, version: str
 ) -> None:
-    """Writes the reservoir for dr_longtail, and theta^i of the head domains that have none yet.
+    """Writes what dr_longtail needs beside theta^S, and theta^i of the head domains that have none yet.
 
     Each rank commits its own domains: a run that is started again adds those of a rank that did not come to it.
     """
-    helpers = gather_helpers(config, snapshot, ranks)
+    adapter = gather_adapter(model, theta, config, snapshot, ranks)
     if ranks.is_root:
-        helpers.save(helpers_path(config, version))
+        adapter.save(model_path(config, version))
     path = config.table("domain_parameters")
     written = ranks.on_root("heads written", lambda: domain_parameters.written_domains(path, version))
     if written.issuperset(snapshot.domains.domain_id[snapshot.domains.head].tolist()):
         return
-    adapter = Adapter(model, theta, helpers, specific_settings(config))
     adapted = list(_adapt_own(adapter, config, snapshot, ranks))
     kept = _choose(adapted, len(adapter.settings.rounds), config.framework.stop_group, ranks)
     buckets = dict(zip(snapshot.domains.domain_id.tolist(), snapshot.domains.first_bucket.tolist(), strict=True))
@@ -46,24 +45,13 @@ def adapt_heads(
     domain_parameters.append(path, rows)
 
 
-def helpers_path(config: Config, version: str) -> Path:
-    return model_path(config, version) / "helpers.safetensors"
-
-
-def gather_helpers(config: Config, snapshot: Snapshot, ranks: Ranks) -> Helpers:
-    """The reservoir of helper rows, the same on every rank."""
-    framework = config.framework
-    chosen = choose_helper_domains(
-        snapshot.domains.domain_id[snapshot.domains.rows_train > 0], framework.helper_domains, config.seed
-    )
-    parts = []
-    for bucket in plan_epoch(snapshot.rows_by_bucket("train"), ranks.size, 1, config.seed, 0)[ranks.rank][0]:
-        columns = read_rows(snapshot.of("train", [bucket]), snapshot.schema.columns)
-        columns = _select(columns, np.isin(columns["domain_id"], chosen))
-        parts.append(Helpers.of(columns, framework.helper_rows, config.seed).columns)
-    own = {name: np.concatenate([part[name] for part in parts]) for name in snapshot.schema.columns}
-    whole = {name: ranks.gather(f"helpers.{name}", column) for name, column in own.items()}
-    return Helpers.of(whole, framework.helper_rows, config.seed)
+def gather_adapter(model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks) -> Adapter:
+    """The adapter of a model, the same on every rank, with all that its rounds need."""
+    helpers = gather_helpers(config, snapshot, ranks)
+    adapter = Adapter(model, theta, helpers, specific_settings(config))
+    if config.framework.specific == "subspace":
+        adapter.directions = gather_directions(adapter, config, snapshot, ranks)
+    return adapter
 
 
 def _adapt_own(adapter: Adapter, config: Config, snapshot: Snapshot, ranks: Ranks) -> Iterator[Adapted]:
@@ -90,9 +78,5 @@ def _choose(adapted: list[Adapted], rounds: int, stop_group: int, ranks: Ranks) 
 
 
 def _rows_of(domain: int, snapshot: Snapshot, split: str, buckets: list[int]) -> Columns:
-    columns = read_rows(snapshot.of(split, buckets), snapshot.schema.columns)
-    return _select(columns, columns["domain_id"] == domain)
-
-
-def _select(columns: Columns, rows: np.ndarray) -> Columns:
-    return {name: column[rows] for name, column in columns.items()}
+    columns = read_buckets(snapshot, split, buckets)
+    return select(columns, columns["domain_id"] == domain)

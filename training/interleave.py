@@ -13,8 +13,8 @@ from training import checkpoint, domain_parameters
 from training.adapt import Adapted, Adapter, specific_settings
 from training.batches import Columns
 from training.config import Config
-from training.feed import read_rows, share_out
-from training.heads import gather_helpers
+from training.feed import read_buckets, share_out
+from training.gathering import gather_helpers
 from training.metrics import DomainAuc
 from training.predict import predict, predict_specific
 from training.ranks import Ranks
@@ -102,7 +102,7 @@ class InterleavedTrainer(Trainer):
         return self._adapter.adapt(train, val, domains, rounds, keep=None, start=start, first_turn=turn - 1)
 
     def _read(self, split: str, buckets: list[int]) -> Columns:
-        return read_rows(self.snapshot.of(split, buckets), self.snapshot.schema.columns)
+        return read_buckets(self.snapshot, split, buckets)
 
     def _own_domains(self) -> list[int]:
         domains = self.snapshot.domains

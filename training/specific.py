@@ -59,10 +59,8 @@ class Group:
     @classmethod
     def stack(cls, theta: Parameters, domains: list[Specific]) -> "Group":
         group = cls.zeros(theta, [domain.ids for domain in domains])
+        group.dense = unflatten(torch.stack([domain.dense for domain in domains]), theta)
         for index, domain in enumerate(domains):
-            values = torch.split(domain.dense, [value.numel() for value in theta.dense.values()])
-            for (name, shared), value in zip(theta.dense.items(), values, strict=True):
-                group.dense[name][index] = value.view(shared.shape)
             for name, rows in domain.rows.items():
                 group.rows[name][index, : len(rows)] = rows
         return group
@@ -99,6 +97,15 @@ class Group:
             self.ids,
             {name: tensors[name] for name in self.rows},
         )
+
+
+def unflatten(flat: Tensor, theta: Parameters) -> dict[str, Tensor]:
+    """Values for the dense parameters by name, shape (..., *shape), from shape (..., all values); views."""
+    parts = flat.split([value.numel() for value in theta.dense.values()], dim=-1)
+    return {
+        name: part.view(*flat.shape[:-1], *value.shape)
+        for (name, value), part in zip(theta.dense.items(), parts, strict=True)
+    }
 
 
 def group_logits(model: nn.Module, theta: Parameters, group: Group, features: dict[str, Tensor]) -> Tensor:

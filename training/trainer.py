@@ -14,7 +14,7 @@ from training import checkpoint
 from training.adam import Moments
 from training.batches import Columns, Patch
 from training.config import Config
-from training.feed import plan_epoch, read_rows
+from training.feed import plan_epoch, read_buckets
 from training.frameworks import find_framework
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer
@@ -83,7 +83,7 @@ class Trainer:
         self.model.train()
         rows = 0
         for buckets in plan[self.ranks.rank]:
-            columns = read_rows(self.snapshot.of("train", buckets), self.snapshot.schema.columns)
+            columns = read_buckets(self.snapshot, "train", buckets)
             patch = Patch(columns, self.theta.features_of, self._device, self._dtype)
             learn(self.theta, patch, run)
             rows += patch.rows
@@ -100,7 +100,7 @@ class Trainer:
     def validate(self) -> DomainAuc:
         """The validation AUC of each domain, the same on every rank."""
         buckets = plan_epoch(self.snapshot.rows_by_bucket("val"), self.ranks.size, 1, self.config.seed, 0)
-        columns = read_rows(self.snapshot.of("val", buckets[self.ranks.rank][0]), self.snapshot.schema.columns)
+        columns = read_buckets(self.snapshot, "val", buckets[self.ranks.rank][0])
         return self.auc_over_ranks(columns, predict(self.model, columns, self._device))
 
     def auc_over_ranks(self, columns: Columns, logits: np.ndarray) -> DomainAuc:

@@ -43,7 +43,8 @@ def model_path(config: Config, version: str) -> Path:
 def _specific_settings(config: Config) -> list:
     framework = config.framework
     of_helpers = [framework.helpers, framework.helper_rows, framework.helper_domains]
-    return [asdict(specific_settings(config)), of_helpers, framework.stop_group]
+    of_subspace = [framework.subspace_rank, framework.subspace_domains, framework.finetune_rounds]
+    return [asdict(specific_settings(config)), of_helpers, framework.stop_group, of_subspace]
 
 
 def _digest(**settings: object) -> str:

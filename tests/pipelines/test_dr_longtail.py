@@ -10,13 +10,15 @@ from pipelines.adaptation import ModelKey, open_adapter
 from pipelines.dr_longtail import WAVE, _waves, dr_longtail
 from training.domain_parameters import from_row
 from training.errors import UserError
-from training.feed import read_rows
+from training.feed import read_buckets
 from training.snapshot import take_snapshot
 from training.train import train
 from training.versions import model_path
 
 
-@pytest.fixture(scope="module", params=[("joint_dr", 2), ("weighted_dr_finetune", 1), ("separate", 1)])
+@pytest.fixture(
+    scope="module", params=[("joint_dr", 2), ("weighted_dr_finetune", 1), ("separate", 1), ("joint_subspace", 1)]
+)
 def adapted(spark, built, keep_rounds, tmp_path_factory, request):
     """(config, summary) of the whole chain up to dr_longtail; tail domains keep 2, 1 or 0 rounds."""
     name, dr_rounds = request.param
@@ -48,7 +50,7 @@ def test_theta_i_is_what_rounds_by_hand_give(spark, adapted):
     kept = {domain: row["rounds"] for domain, row in rows.items()}
     assert {kept[domain] for domain in snapshot.domains.domain_id[~snapshot.domains.head]} == {0, 1, 2}
     for bucket in snapshot.rows_by_bucket("train"):
-        train_rows, val_rows = (read_rows(snapshot.of(split, [bucket])) for split in ("train", "val"))
+        train_rows, val_rows = (read_buckets(snapshot, split, [bucket]) for split in ("train", "val"))
         head = snapshot.domains.head[train_rows["domain_id"][0]]
         if head:
             continue

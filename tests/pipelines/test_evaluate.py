@@ -11,7 +11,7 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import auc_by, evaluate, model_names, summarise
 from training.domain_parameters import from_row
 from training.errors import UserError
-from training.feed import read_rows
+from training.feed import read_buckets
 from training.predict import predict, predict_specific
 from training.snapshot import take_snapshot
 from training.train import train
@@ -89,7 +89,7 @@ def test_the_jobs_figures_are_those_of_the_trainers_forward_pass(spark, built, k
     snapshot = take_snapshot(config)
     key = ModelKey.find(config, snapshot.version)
     model, theta = open_theta(key)
-    test = read_rows(snapshot.of("test", list(snapshot.rows_by_bucket("test"))))
+    test = read_buckets(snapshot, "test")
     parameters = spark.read.format("delta").load(config.table("domain_parameters")).collect()
     specific = {row["domain_id"]: from_row(row.asDict(recursive=True), theta) for row in parameters}
     logits = {"joint": predict(model, test, torch.device("cpu"))}

@@ -24,7 +24,7 @@ from pipelines.features import definitions, encode, fill_sequences, latest, mome
 from pipelines.sources import read_log
 from training.config import DataConfig, FeatureConfig, load_config
 from training.errors import UserError
-from training.feed import read_rows
+from training.feed import read_buckets
 from training.predict import predict
 from training.schema import Feature
 from training.snapshot import take_snapshot
@@ -531,7 +531,7 @@ def test_the_whole_chain_runs_on_all_kinds_of_features(spark, labelled):
     models = evaluate(spark, labelled)["models"]
     snapshot = take_snapshot(labelled)
     model, _ = open_theta(ModelKey.find(labelled, snapshot.version))
-    test = read_rows(snapshot.of("test", list(snapshot.rows_by_bucket("test"))), snapshot.schema.columns)
+    test = read_buckets(snapshot, "test")
     assert test["seen"].shape == (len(test["label"]), 3)
     logits = predict(model, test, torch.device("cpu"))
     assert models["dn"]["auc"] == pytest.approx(roc_auc_score(test["label"], logits), abs=1e-6)

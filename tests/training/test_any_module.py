@@ -45,14 +45,16 @@ def test_a_model_of_another_library_learns_under_every_framework(framework):
     assert {name.rpartition(".")[2] for name in moved} >= {"running_mean", "running_var"}
 
 
-@pytest.mark.parametrize("kind", ["dr", "finetune"])
+@pytest.mark.parametrize("kind", ["dr", "finetune", "subspace"])
 def test_a_model_with_batch_normalisation_gets_domain_parameters_and_keeps_its_statistics(kind):
     model = small_model(RECHUB, dropout=0.2)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
     settings = SpecificSettings(
-        rounds=(kind,) * 2, inner_lr=0.01, outer_lr=0.5, finetune_lr=0.01, helpers=2, batch_size=16, seed=0
+        rounds=(kind,) * 2, inner_lr=0.01, outer_lr=0.5, finetune_lr=0.01, most_rows=8, helpers=2, batch_size=16, seed=0
     )
     adapter = Adapter(model, Parameters.of(model), Helpers.of(TRAIN, 8, 0), settings)
+    values = sum(value.numel() for value in adapter.theta.dense.values())
+    adapter.directions = torch.randn(3, values, dtype=torch.float64, generator=torch.manual_seed(0)) / 10
     adapted = list(adapter.adapt(TRAIN, VAL, range(4), 2, keep=None))
     assert len(adapted) == 4
     assert all(one.specific[2].dense.abs().max() > 0 for one in adapted)

@@ -16,7 +16,7 @@ from training.predict import predict, predict_specific
 
 ROUNDS = 2
 SETTINGS = SpecificSettings(
-    rounds=("dr",) * ROUNDS, inner_lr=0.01, outer_lr=0.4, finetune_lr=0.02, helpers=2, batch_size=6, seed=5
+    rounds=("dr",) * ROUNDS, inner_lr=0.01, outer_lr=0.4, finetune_lr=0.02, most_rows=8, helpers=2, batch_size=6, seed=5
 )
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 
@@ -77,7 +77,7 @@ def test_dr_in_groups_is_algorithm_2_one_domain_at_a_time(model):
     specific = {domain: one.specific[ROUNDS] for domain, one in adapted.items()}
     actual = predict_specific(model, adapter.theta, VAL, specific, logits)
     for domain in range(4):
-        expected = algorithm_2(model, domain, adapter._reservoir[0])
+        expected = algorithm_2(model, domain, adapter.helpers)
         rows = VAL["domain_id"] == domain
         np.testing.assert_allclose(actual[rows], predict(expected, VAL, torch.device("cpu"))[rows], rtol=0, atol=1e-6)
         offsets = torch.cat([(named(expected)[n] - shared[n]).flatten() for n in adapter.theta.dense])

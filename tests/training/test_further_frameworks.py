@@ -217,6 +217,7 @@ FINETUNE = SpecificSettings(
     inner_lr=0.01,
     outer_lr=0.4,
     finetune_lr=0.02,
+    most_rows=8,
     helpers=2,
     batch_size=6,
     seed=5,

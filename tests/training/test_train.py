@@ -8,17 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from deltalake import DeltaTable
 
 from tests.training.reference import LEARNED, assert_close
 from training import checkpoint, framework_names
+from training.adapt import Adapter, specific_settings
 from training.errors import UserError
-from training.feed import read_rows
+from training.feed import read_buckets
 from training.frameworks import SHARED, SPECIFIC
+from training.heads import gather_adapter
+from training.ranks import Ranks
 from training.snapshot import read_columns, take_snapshot
+from training.store import load_theta
 from training.train import refuse_idle_ranks, train
 from training.vectors import load_vectors
-from training.versions import shared_version
+from training.versions import model_path, shared_version, specific_version
 
 ROOT = Path(__file__).parents[2]
 SUMMARY = {
@@ -74,11 +79,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_checkpoint_is
     train(built.config(*settings, "training.epochs=1"))
 
     def read_bad_rows(*arguments):
-        rows = read_rows(*arguments)
+        rows = read_buckets(*arguments)
         return {**rows, "label": np.where(rows["domain_id"] == 3, np.nan, rows["label"]).astype(np.float32)}
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.trainer.read_rows", read_bad_rows)
+        patch.setattr("training.trainer.read_buckets", read_bad_rows)
         with pytest.raises(UserError, match=r"loss is nan in step \d+, in a batch of domain_id .*3"):
             train(built.config(*settings, "training.epochs=3"))
     assert train(built.config(*settings, "training.epochs=3"))["epochs"] == 3
@@ -205,7 +210,8 @@ def test_cuda_without_a_gpu_is_refused(built):
         train(built.config("training.device=cuda"))
 
 
-def test_two_ranks_train_mamdr_and_rank_0_prints_the_summary(built, tmp_path):
+@pytest.mark.parametrize("framework", ["mamdr", "joint_subspace"])
+def test_two_ranks_train_and_rank_0_prints_the_summary(built, tmp_path, framework):
     root = built.copy(tmp_path)
     done = horovodrun(
         "-np",
@@ -215,7 +221,7 @@ def test_two_ranks_train_mamdr_and_rank_0_prints_the_summary(built, tmp_path):
         "--config",
         built.config_path,
         root,
-        "framework.name=mamdr",
+        f"framework.name={framework}",
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -225,11 +231,22 @@ def test_two_ranks_train_mamdr_and_rank_0_prints_the_summary(built, tmp_path):
     summary = json.loads(last)
     assert set(summary) == SUMMARY
     assert summary["ranks"] == 2
-    assert (summary["framework"], summary["model"]) == ("mamdr", "mlp")
-    config = built.config(root)
+    assert (summary["framework"], summary["model"]) == (framework, "mlp")
+    config = built.config(root, f"framework.name={framework}")
     written = read_columns(config.table("domain_parameters"), ["domain_id"])
     snapshot = take_snapshot(config)
     assert sorted(written["domain_id"].tolist()) == snapshot.domains.domain_id[snapshot.domains.head].tolist()
+    if framework == "joint_subspace":
+        assert_directions_are_those_of_one_rank(config, snapshot, summary["best_epoch"])
+
+
+def assert_directions_are_those_of_one_rank(config, snapshot, best_epoch):
+    shared = load_theta(model_path(config, shared_version(config, snapshot.version)), config)
+    alone = gather_adapter(*shared, config, snapshot, Ranks()).directions
+    folder = model_path(config, specific_version(config, snapshot.version, best_epoch))
+    of_two = Adapter.load(folder, *shared, specific_settings(config)).directions
+    assert alone.shape == (12, sum(value.numel() for value in shared[1].dense.values()))
+    assert torch.allclose(of_two.T @ of_two, alone.T @ alone, rtol=0, atol=1e-6)  # an axis may point either way
 
 
 def test_a_mistake_under_the_launcher_is_one_line_and_exit_2(built):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from training.adapt import Adapter, choose_rounds, size_groups, specific_settings
+from training.adapt import choose_rounds, size_groups
 from training.batches import Columns
 from training.config import Config
-from training.feed import read_rows
-from training.heads import gather_helpers
+from training.feed import read_buckets
+from training.heads import gather_adapter
 from training.metrics import domain_auc
 from training.predict import predict, predict_specific
 from training.ranks import Ranks
@@ -28,8 +28,7 @@ class Splits:
 
     def __getitem__(self, split: str) -> Columns:
         if split not in self._rows:
-            files = self.snapshot.of(split, list(self.snapshot.rows_by_bucket(split)))
-            self._rows[split] = read_rows(files, self.snapshot.schema.columns)
+            self._rows[split] = read_buckets(self.snapshot, split)
         return self._rows[split]
 
 
@@ -61,11 +60,9 @@ class Study:
         As the jobs do, but over all domains at once, whether head or tail; and theta^i is not kept, for a thousand of
         them are a thousand networks: the rows of `split` are scored after each round, and then the rounds are chosen.
         """
-        settings = specific_settings(config)
-        helpers = gather_helpers(config, self.rows.snapshot, Ranks())
-        adapter = Adapter(self.model, self.theta, helpers, settings)
+        adapter = gather_adapter(self.model, self.theta, config, self.rows.snapshot, Ranks())
         train_rows, rows = self.rows["train"], self.rows[split]
-        domains, turns = np.unique(train_rows["domain_id"]).tolist(), range(1, len(settings.rounds) + 1)
+        domains, turns = np.unique(train_rows["domain_id"]).tolist(), range(1, len(adapter.settings.rounds) + 1)
         logits = np.stack([self.shared_logits(split)] * (len(turns) + 1))
         adapted = []
         for one in adapter.adapt(train_rows, self.rows["val"], domains, len(turns), keep=turns):

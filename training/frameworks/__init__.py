@@ -24,6 +24,7 @@ from training.frameworks.mldg import mldg
 from training.frameworks.pcgrad import pcgrad
 from training.frameworks.reptile import reptile
 from training.frameworks.run import Run
+from training.frameworks.subspace import subspace
 from training.frameworks.weighted import add_uncertainty, weighted
 from training.parameters import Parameters
 from training.schema import Schema
@@ -78,4 +79,4 @@ SHARED = {
     "mldg": Framework(mldg, META),
     "dn": Framework(negotiate, ("outer_lr",)),
 }
-SPECIFIC = {"dr": regularize, "finetune": finetune}
+SPECIFIC = {"dr": regularize, "finetune": finetune, "subspace": subspace}

@@ -1,8 +1,9 @@
 """What a framework for theta^i works with in a round: some domains side by side, and their rows."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ class SpecificSettings:
     inner_lr: float  # alpha of Algorithm 2
     outer_lr: float  # gamma of Algorithm 2
     finetune_lr: float
+    most_rows: int  # of a domain, to learn its place in the subspace
     helpers: int  # k of Algorithm 2
     batch_size: int
     seed: int
@@ -39,7 +41,9 @@ class GroupRun:
     Attributes:
         domains: their ids; all have the same number of batches of settings.batch_size rows in `train`.
         reservoir: the helper domains, and their rows.
+        directions: see training/subspace.py.
         turn: the number of the round; (seed, domain, turn) decides helpers and order of rows.
+        memory: what a framework keeps from one round of these domains to the next.
     """
 
     model: nn.Module
@@ -47,8 +51,10 @@ class GroupRun:
     domains: Sequence[int]
     train: Rows
     reservoir: tuple[Helpers, Rows]
+    directions: Tensor | None
     settings: SpecificSettings
     turn: int
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _rngs(self) -> list[np.random.Generator]:
@@ -67,6 +73,15 @@ class GroupRun:
         ]
         for slot in range(min(map(len, drawn))):
             yield rows.take([helpers.rows_of(places[slot]) for places in drawn])
+
+    def own_sample(self) -> Lines:
+        """Rows of each domain, at most settings.most_rows of them."""
+        return self.train.take(
+            [
+                rng.permutation(self.train.rows_of[domain])[: self.settings.most_rows]
+                for domain, rng in zip(self.domains, self._rngs, strict=True)
+            ]
+        )
 
     def own_batches(self) -> Iterator[Lines]:
         """A pass over each domain's rows in random order, a batch of each domain at a time."""

@@ -19,7 +19,7 @@ class AutoInt(nn.Module):
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
         dim = config.embedding_dim
-        self.embeddings = Embeddings(dim, schema, vectors, config.pooling, same_width=True)
+        self.embeddings = Embeddings(config, schema, vectors, same_width=True)
         widths = [dim] + [dim * config.heads] * config.levels
         self.interacting = nn.Sequential(*(Interacting(width, dim, config.heads) for width in widths[:-1]))
         self.linear = nn.Linear(len(schema.features) * widths[-1], 1, bias=False)

@@ -22,7 +22,7 @@ class CGC(nn.Module):
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
         domains = schema.sizes["domain_id"]
-        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
+        self.embeddings = Embeddings(config, schema, vectors)
         self.extraction = Extraction(domains, sum(self.embeddings.dims.values()), config)
         self.tower = tower(domains, self.extraction.width, config)
         self.tables = {

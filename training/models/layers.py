@@ -1,13 +1,14 @@
 """What the backbones share: a vector for each feature, and hidden layers."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from training.config import ModelConfig
 from training.schema import LENGTH, Feature, Schema
 
-INITIAL_SCALE = 0.05
 ATTENTION_HIDDEN = 36
 
 
@@ -22,7 +23,7 @@ class Embeddings(nn.Module):
     | sequence     | the same, or their sum weighted by attention to the row's item, as in DIN   |
 
     A table is learned, or frozen where `vectors` has it, with a width of its own; `same_width` maps such vectors
-    linearly to `dim`, for models that need vectors of one width.
+    linearly to model.embedding_dim, for models that need vectors of one width.
 
     Attributes:
         tables: {parameter: vocabulary}. dims: {feature: the width of its vector}.
@@ -30,13 +31,13 @@ class Embeddings(nn.Module):
 
     def __init__(
         self,
-        dim: int,
+        config: ModelConfig,
         schema: Schema,
         vectors: Mapping[str, Tensor],
-        pooling: str = "mean",
         same_width: bool = False,
     ) -> None:
         super().__init__()
+        dim = config.embedding_dim
         self.features = schema.features
         widths = {name: vectors[name].shape[1] if name in vectors else dim for name in schema.sizes}
         self.tables = {f"{vocabulary}.weight": vocabulary for vocabulary in widths}
@@ -45,15 +46,15 @@ class Embeddings(nn.Module):
             if vocabulary in vectors:
                 table.weight = nn.Parameter(vectors[vocabulary], requires_grad=False)
             else:
-                nn.init.normal_(table.weight, std=INITIAL_SCALE)
+                nn.init.normal_(table.weight, std=config.embedding_scale)
             self.add_module(vocabulary, table)
         dense = [feature.name for feature in self.features if feature.kind == "dense"]
-        self.directions = nn.ParameterDict({name: torch.randn(dim) * INITIAL_SCALE for name in dense})
+        self.directions = nn.ParameterDict({name: torch.randn(dim) * config.embedding_scale for name in dense})
         self.attention = nn.ModuleDict(
             {
                 feature.name: Attention(widths[feature.vocabulary])
                 for feature in self.features
-                if feature.kind == "sequence" and pooling == "attention"
+                if feature.kind == "sequence" and config.pooling == "attention"
             }
         )
         self.dims = {feature.name: widths.get(feature.vocabulary, dim) for feature in self.features}
@@ -83,6 +84,11 @@ class Embeddings(nn.Module):
             item = self.get_submodule(feature.vocabulary)(features[feature.vocabulary])
             return (rows * real * self.attention[feature.name](rows, item)).sum(-2)
         return (rows * real).sum(-2) / length.clamp(min=1)
+
+
+def first_order_weights(config: ModelConfig, schema: Schema) -> Embeddings:
+    """A weight for each value of a feature, as vectors of width 1."""
+    return Embeddings(replace(config, embedding_dim=1, pooling="mean"), schema, {})
 
 
 class Attention(nn.Module):

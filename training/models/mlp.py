@@ -14,7 +14,7 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
+        self.embeddings = Embeddings(config, schema, vectors)
         self.hidden, width = hidden_layers(sum(self.embeddings.dims.values()), config.hidden, config.dropout)
         self.output = nn.Linear(width, 1)
         self.tables = prefixed("embeddings", self.embeddings.tables)

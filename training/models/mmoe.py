@@ -21,7 +21,7 @@ class MMoE(nn.Module):
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
         domains = schema.sizes["domain_id"]
-        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
+        self.embeddings = Embeddings(config, schema, vectors)
         width = sum(self.embeddings.dims.values())
         experts = [hidden_layers(width, config.hidden, config.dropout) for _ in range(config.experts)]
         self.experts = nn.ModuleList(expert for expert, _ in experts)

@@ -25,7 +25,7 @@ class PLE(nn.Module):
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
         domains = schema.sizes["domain_id"]
-        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
+        self.embeddings = Embeddings(config, schema, vectors)
         self.tables = prefixed("embeddings", self.embeddings.tables)
         self.levels, self.shared_gates = nn.ModuleList(), nn.ModuleList()
         width = sum(self.embeddings.dims.values())

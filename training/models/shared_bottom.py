@@ -18,7 +18,7 @@ class SharedBottom(nn.Module):
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
+        self.embeddings = Embeddings(config, schema, vectors)
         self.bottom, width = hidden_layers(sum(self.embeddings.dims.values()), config.hidden, config.dropout)
         self.tower = tower(schema.sizes["domain_id"], width, config)
         self.tables = {

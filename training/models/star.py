@@ -26,7 +26,7 @@ class STAR(nn.Module):
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
         linear = partial(StarLinear, schema.sizes["domain_id"])
-        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
+        self.embeddings = Embeddings(config, schema, vectors)
         whole = sum(self.embeddings.dims.values())
         width = whole - self.embeddings.dims["domain_id"]
         self.normalise = PartitionedNorm(schema.sizes["domain_id"], width)

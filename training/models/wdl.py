@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from training.config import ModelConfig
-from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
+from training.models.layers import Embeddings, concatenate, first_order_weights, hidden_layers, prefixed
 from training.schema import Schema
 
 
@@ -17,8 +17,8 @@ class WideDeep(nn.Module):
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.embeddings = Embeddings(config.embedding_dim, schema, vectors, config.pooling)
-        self.wide = Embeddings(1, schema, {})
+        self.embeddings = Embeddings(config, schema, vectors)
+        self.wide = first_order_weights(config, schema)
         self.hidden, width = hidden_layers(sum(self.embeddings.dims.values()), config.hidden, config.dropout)
         self.output = nn.Linear(width, 1)
         self.tables = {

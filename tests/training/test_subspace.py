@@ -1,0 +1,101 @@
+"""theta^i as a mix of directions, against a general optimiser one domain at a time, in float64 to 1e-6."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from tests.training.reference import loss_of, named, random_rows, small_model
+from training.adapt import Adapter
+from training.directions import find_directions
+from training.frameworks.group_run import SpecificSettings
+from training.frameworks.subspace import most_probable
+from training.helpers import Helpers
+from training.parameters import Parameters
+from training.specific import unflatten
+
+ROUNDS = 3
+SETTINGS = SpecificSettings(
+    rounds=("subspace",) * ROUNDS,
+    inner_lr=0.01,
+    outer_lr=0.4,
+    finetune_lr=0.02,
+    most_rows=12,
+    helpers=2,
+    batch_size=6,
+    seed=5,
+)
+TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
+
+
+def make_adapter(model, rank=3):
+    adapter = Adapter(model, Parameters.of(model), Helpers.of(TRAIN, 5, 0), SETTINGS)
+    values = sum(value.numel() for value in adapter.theta.dense.values())
+    adapter.directions = torch.randn(rank, values, dtype=torch.float64, generator=torch.manual_seed(0)) / 5
+    return adapter
+
+
+def logits_at(model, adapter, offset, columns, rows):
+    moved = copy.deepcopy(model).eval()
+    for name, value in unflatten(offset, adapter.theta).items():
+        named(moved)[name].add_(value)
+    with torch.no_grad():
+        return moved({name: torch.tensor(columns[name][rows]).long() for name in columns if name != "label"}).numpy()
+
+
+@pytest.mark.parametrize("model", ["mlp", "deepfm", "star"])
+def test_each_domain_gets_its_most_probable_place_among_the_directions_and_later_rounds_go_farther(model):
+    model = small_model(model)
+    loss_of(model, TRAIN, np.arange(60))  # gives it statistics, if it keeps any
+    adapter = make_adapter(model)
+    sizes = []
+    for one in adapter.adapt(TRAIN, VAL, range(4), ROUNDS, keep=range(1, ROUNDS + 1)):
+        own = np.flatnonzero(TRAIN["domain_id"] == one.domain_id)
+        rows = np.random.default_rng([5, one.domain_id, 1]).permutation(own)[: SETTINGS.most_rows]
+        sides = [
+            [logits_at(model, adapter, sign * direction, TRAIN, rows) for sign in (1, -1)]
+            for direction in adapter.directions
+        ]
+        slopes = np.stack([(ahead - behind) / 2 for ahead, behind in sides], axis=1)
+        start = logits_at(model, adapter, 0 * adapter.directions[0], TRAIN, rows)
+        for turn in range(1, ROUNDS + 1):
+
+            def improbability(place, variance=10 ** ((turn - 1) / 2), start=start, slopes=slopes, rows=rows):
+                logits = start + slopes @ place
+                loss = np.logaddexp(0, logits) - TRAIN["label"][rows] * logits
+                return loss.sum() + place @ place / variance / 2
+
+            place = minimize(improbability, np.zeros(3), method="BFGS", options={"gtol": 1e-9}).x
+            expected = torch.tensor(place) @ adapter.directions
+            assert torch.allclose(one.specific[turn].dense, expected, rtol=0, atol=1e-6)
+            assert all(not rows.any() for rows in one.specific[turn].rows.values())
+        sizes.append([one.specific[turn].dense.norm().item() for turn in range(1, ROUNDS + 1)])
+    assert (np.diff(sizes, axis=1) > 0).all()
+
+
+def test_rows_of_weight_zero_do_not_count():
+    generator = torch.manual_seed(1)
+    slopes, logits = torch.randn(2, 9, 3, generator=generator), torch.randn(2, 9, generator=generator)
+    labels, weights = (logits > 0).float(), torch.ones(2, 9)
+    weights[1, 4:] = 0
+    both = most_probable(slopes, logits, labels, weights, 0.5)
+    alone = most_probable(slopes[1:, :4], logits[1:, :4], labels[1:, :4], weights[1:, :4], 0.5)
+    assert torch.allclose(both[1:], alone, rtol=0, atol=1e-12)
+
+
+def test_a_domain_of_one_class_gets_a_finite_place():
+    place = most_probable(torch.full((1, 3, 2), 5.0), torch.zeros(1, 3), torch.ones(1, 3), torch.ones(1, 3), 0.01)
+    assert torch.isfinite(place).all()
+    assert (place > 0).all()
+
+
+def test_directions_are_spread_as_the_offsets_are():
+    offsets = torch.randn(5, 7, dtype=torch.float64, generator=torch.manual_seed(2))
+    rows = torch.tensor([10.0, 20, 30, 40, 100], dtype=torch.float64)
+    spread = sum(rows[domain] / 200 * torch.outer(offsets[domain], offsets[domain]) for domain in range(5))
+    directions = find_directions(offsets, rows, 9)
+    assert directions.shape == (5, 7)
+    assert torch.allclose(directions.T @ directions, spread, rtol=0, atol=1e-12)
+    assert torch.allclose(find_directions(offsets, rows, 2).abs(), directions[:2].abs(), rtol=0, atol=1e-12)
