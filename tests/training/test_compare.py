@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ import yaml
 from deltalake import DeltaTable
 
 from pipelines.evaluate import evaluate
-from training.compare import report, results, summary
+from training.compare import report, results, searches, summary
 from training.compare.cells import Cell
-from training.compare.plan import CompareConfig, DataSet, budget, load_plan, pairs, works
+from training.compare.plan import CompareConfig, DataSet, candidates, load_plan, pairs, works
 from training.compare.study import Study
 from training.config import load_config
 from training.errors import UserError
@@ -67,14 +68,47 @@ def test_candidates_go_by_the_most_special_name(write_plan):
         "specific": {"default": ["c=1"], "finetune": ["c=2"], "separate": ["c=3"]},
     }
     plan = load_plan(write_plan(methods=["separate", "mamdr", "joint_finetune"], search=search))
-    found = {work.shared: budget(plan, work) for work in works(plan)}
-    assert found["dn"]["shared"] == [["a=3", "b=1"], ["a=4"]]
-    assert found["joint"]["shared"] == [["a=1"], ["a=2"]]
-    assert [found[name]["specific"] for name in ("none", "joint", "dn")] == [
-        {"finetune": [["c=3"]]},
-        {"finetune": [["c=2"]]},
-        {"dr": [["c=1"]]},
-    ]
+    found = {work.shared: work for work in works(plan)}
+    assert candidates(plan, found["dn"], "shared") == [["a=3", "b=1"], ["a=4"]]
+    assert candidates(plan, found["joint"], "shared") == [["a=1"], ["a=2"]]
+    assert candidates(plan, found["none"], "finetune") == [["c=3"]]
+    assert candidates(plan, found["joint"], "finetune") == [["c=2"]]
+    assert candidates(plan, found["dn"], "dr") == [["c=1"]]
+
+
+def test_a_search_is_known_by_what_it_depends_on_and_not_by_where_it_ran(write_plan, tmp_path):
+    def plan_with(**changes):
+        search = {"shared": {"default": ["a=1", "a=2"]}, "specific": {"default": ["c=1", "c=2"]}}
+        return load_plan(write_plan(**{"methods": ["mamdr"], "seeds": [3, 4], "search": search, **changes}))
+
+    plan = plan_with()
+    root = tmp_path / "root"
+    (root / "search").mkdir(parents=True)
+    first, second = works(plan)
+    assert searches.chosen(plan, root, first) == {}
+    searches.save(plan, root, first, {"shared": {"chosen": ["a=2"], "tried": []}})
+    assert searches.chosen(plan, root, first) == {"shared": ["a=2"]}
+    searches.save(plan, root, first, {"dr": {"chosen": ["c=2"], "tried": []}})
+    assert searches.chosen(plan, root, first) == searches.chosen(plan, root, second)
+    assert searches.chosen(plan, root, second) == {"shared": ["a=2"], "dr": ["c=2"]}
+
+    searches.publish(root, tmp_path)
+    elsewhere = plan_with(root=str(tmp_path / "other"))
+    (tmp_path / "other" / "search").mkdir(parents=True)
+    searches.take_over(tmp_path, tmp_path / "other")
+    work = next(works(elsewhere))
+    assert searches.chosen(elsewhere, tmp_path / "other", work) == {"shared": ["a=2"], "dr": ["c=2"]}
+
+    more = {"shared": {"default": ["a=1", "a=2"]}, "specific": {"default": ["c=1", "c=3"]}}
+    for changes, known in [({"search": more}, {"shared": ["a=2"]}), ({"settings": ["b=1"]}, {}), ({"seeds": [4]}, {})]:
+        plan = plan_with(**changes)
+        assert searches.chosen(plan, root, next(works(plan))) == known
+
+
+def test_a_data_set_may_have_seeds_of_its_own(write_plan):
+    data = {"small": {"config": "small.yaml"}, "large": {"config": "large.yaml", "seeds": [7]}}
+    plan = load_plan(write_plan(data=data, seeds=[3, 4]))
+    assert [(work.data, work.seed) for work in works(plan)] == [("large", 7), ("small", 3), ("small", 4)]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +119,7 @@ def test_candidates_go_by_the_most_special_name(write_plan):
         ({"methods": []}, '"methods" of .* is empty'),
         ({"seeds": []}, '"seeds" of .* is empty'),
         ({"data": {}}, '"data" of .* is empty'),
+        ({"publish": True}, '"publish" needs a folder'),
         ({"parallel": 0}, '"parallel" must be at least 1'),
         ({"search": {"shared": {"default": ["a=1"], "dn": ["a=1", "a=2"]}}}, "as many candidates to each method"),
         ({"mehtods": ["dn"]}, 'did you mean "methods"'),
@@ -149,7 +184,8 @@ def test_domains_are_grouped_by_training_rows_and_the_largest_come_first():
 def test_the_report_is_one_page_that_needs_nothing_else_and_the_same_twice(tmp_path):
     rows = TWO_METHODS.replace({"domain_key": {"x": "Drama|War <b>"}})
     plan = CompareConfig(root=str(tmp_path / "table"), data={"small": DataSet("x")}, seeds=[0, 1])
-    written = report.write(rows, tmp_path, plan)
+    made = "python -m training.compare --config x.yaml", [("abc1234", date(2026, 11, 25)), (None, date(2026, 11, 26))]
+    written = report.write(rows, tmp_path, plan, *made)
     pages = [(tmp_path / name).read_text() for name in ("report.html", "report.md")]
     assert written["mean_domain_auc"] == {"small": {"a": 0.7, "b": 0.65}}
     assert "<svg" in pages[0]
@@ -158,7 +194,9 @@ def test_the_report_is_one_page_that_needs_nothing_else_and_the_same_twice(tmp_p
     assert "Drama|War &lt;b&gt;" in pages[0]
     assert "Drama\\|War <b>" in pages[1]
     assert "| a | 0.7000 ± 0.0000 |" in pages[1]
-    report.write(rows, tmp_path, plan)
+    assert all("commit and day: abc1234 of 2026-11-25, no repository of 2026-11-26" in page for page in pages)
+    assert all("python -m training.compare --config x.yaml" in page for page in pages)
+    report.write(rows, tmp_path, plan, *made)
     assert [(tmp_path / name).read_text() for name in ("report.html", "report.md")] == pages
 
 
@@ -211,15 +249,22 @@ def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark
     table.update_incremental()
     assert table.version() == version + 1
 
+    published = [f"published={tmp_path}/kept", "publish=true"]
+    assert run_compare(path, *published)["mean_domain_auc"] == run_compare(path)["mean_domain_auc"]
+    elsewhere = run_compare(path, f"root={tmp_path}/elsewhere", *published[:1])
+    assert elsewhere["mean_domain_auc"] == run_compare(path)["mean_domain_auc"]
+    assert not (tmp_path / "elsewhere" / "small").exists()
+    assert (tmp_path / "kept" / "README.md").read_text().startswith("# root\n\nMade by `python -m training.compare")
+
     searched = json.loads((tmp_path / "root/search/small-mlp-joint.json").read_text())
     root = tmp_path / "root/small/seed-0"
-    settings = [f"root={root}", "seed=0", "framework.name=joint", *searched["chosen"]["shared"]]
+    settings = [f"root={root}", "seed=0", "framework.name=joint", *searched["chosen"]]
     evaluated = evaluate(spark, load_config(built.config_path, settings))["models"]["joint"]
     assert first["mean_domain_auc"]["small"]["mlp+joint"] == pytest.approx(evaluated["mean_domain_auc"], abs=1e-6)
 
 
-def run_compare(path):
-    command = [sys.executable, "-m", "training.compare", "--config", str(path)]
+def run_compare(path, *settings):
+    command = [sys.executable, "-m", "training.compare", "--config", str(path), *settings]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

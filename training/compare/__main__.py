@@ -1,6 +1,7 @@
 """python -m training.compare --config conf/compare/quick.yaml [key=value ...]"""
 
 import json
+import shlex
 import sys
 
 from training.compare.plan import load_plan
@@ -8,5 +9,11 @@ from training.compare.run import compare
 from training.config import split_arguments
 from training.errors import exit_with_user_errors
 
+
+def main() -> None:
+    command = shlex.join(["python", "-m", "training.compare", *sys.argv[1:]])
+    print(json.dumps(compare(load_plan(*split_arguments(sys.argv[1:])), command)))
+
+
 if __name__ == "__main__":
-    exit_with_user_errors(lambda: print(json.dumps(compare(load_plan(*split_arguments(sys.argv[1:]))))))
+    exit_with_user_errors(main)

@@ -4,13 +4,14 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from training.batches import Columns
 from training.compare.baselines import SCORERS
-from training.compare.plan import CompareConfig, Work, shared_candidates, specific_candidates
+from training.compare.plan import CompareConfig, Work, candidates, portable
 from training.compare.study import Splits, Study
 from training.config import Config
 from training.errors import UserError
@@ -18,50 +19,49 @@ from training.metrics import domain_auc
 from training.schema import LABEL
 from training.snapshot import read_columns
 
-Chosen = Mapping[str, list[str]]  # settings for "shared", and for each value of framework.specific
+Chosen = Mapping[str, list[str]]  # settings by part: "shared", and values of framework.specific
 
 
-def choose(work: Work, plan: CompareConfig) -> dict:
-    """Tries all candidates and keeps the best validation AUC by domain; test rows are not looked at.
+def choose(work: Work, plan: CompareConfig, chosen: Chosen) -> dict[str, dict]:
+    """Tries the candidates of the parts that are not in `chosen`; test rows are not looked at.
 
     Returns:
-        chosen: the best settings of theta^S ("shared") and of each framework.specific; tried: all of them, with the
-        AUC. What has one candidate is not tried.
+        By part ("shared", or a value of framework.specific) the candidates that were tried, each with its AUC by
+        domain on validation rows, and the best of them.
 
     Raises:
         UserError: theta^S cannot be trained with any candidate.
     """
-    shared, specific = shared_candidates(plan, work), specific_candidates(plan, work)
-    chosen, tried = {"shared": shared[0]}, {}
-    study = None
-    if len(shared) > 1:
-        study, chosen["shared"], tried["shared"] = _choose_shared(work, shared)
-    for name, settings in specific.items():
-        chosen[name] = settings[0]
-        if len(settings) > 1:
-            study = study or Study(work.load(*chosen["shared"]))
-            configs = [work.load(*chosen["shared"], *own, specific=name) for own in settings]
-            tried[name] = [
-                [own, study.adapt(config, "val").val_auc] for own, config in zip(settings, configs, strict=True)
-            ]
-            chosen[name] = max(tried[name], key=lambda one: one[1])[0]
-    return {"chosen": chosen, "tried": tried}
-
-
-def _choose_shared(work: Work, candidates: list[list[str]]) -> tuple[Study, list[str], list]:
-    best, chosen, tried = None, [], []
-    for settings in candidates:
-        try:
-            study = Study(work.load(*settings))
-        except UserError as error:  # a rate at which the loss is no longer finite
-            tried.append([settings, str(error)])
+    found, study = {}, None
+    if "shared" not in chosen:
+        study, found["shared"] = _choose_shared(work, candidates(plan, work, "shared"))
+    shared = chosen["shared"] if "shared" in chosen else found["shared"]["chosen"]
+    for part in work.specific:
+        if part == "none" or part in chosen:
             continue
-        tried.append([settings, study.val_auc])
+        study = study or Study(work.load(*shared))
+        tried = [
+            [own, study.adapt(work.load(*shared, *own, specific=part), "val").val_auc]
+            for own in candidates(plan, work, part)
+        ]
+        found[part] = {"chosen": max(tried, key=lambda one: one[1])[0], "tried": tried}
+    return found
+
+
+def _choose_shared(work: Work, settings: list[list[str]]) -> tuple[Study, dict]:
+    best, chosen, tried = None, [], []
+    for own in settings:
+        try:
+            study = Study(work.load(*own))
+        except UserError as error:  # a rate at which the loss is no longer finite
+            tried.append([own, str(error)])
+            continue
+        tried.append([own, study.val_auc])
         if best is None or study.val_auc > best.val_auc:
-            best, chosen = study, settings
+            best, chosen = study, own
     if best is None:
         raise UserError(f"{work.data}, {work.model}+{work.shared}: no candidate could be trained: {tried[0][1]}")
-    return best, chosen, tried
+    return best, {"chosen": chosen, "tried": tried}
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,8 @@ def cells_of(work: Work, chosen: Chosen) -> dict[str, Cell]:
     cells = {}
     for specific in work.specific:
         config = work.load(specific=specific)
-        settings = [*work.settings, *chosen["shared"], *chosen.get(specific, [])]
-        cells[specific] = Cell(
-            work.data, f"{work.model}+{config.framework.name}", work.seed, json.dumps([work.config, *settings])
-        )
+        settings = work.portable(*chosen["shared"], *chosen.get(specific, []))
+        cells[specific] = Cell(work.data, f"{work.model}+{config.framework.name}", work.seed, json.dumps(settings))
     return cells
 
 
@@ -108,8 +106,8 @@ def fill(work: Work, chosen: Chosen, wanted: list[str]) -> Iterator[dict]:
         start = time.monotonic()
 
 
-def baseline_cells(data: str, seed: int, settings: Sequence[str]) -> list[Cell]:
-    return [Cell(data, method, seed, json.dumps(list(settings))) for method in SCORERS]
+def baseline_cells(data: str, seed: int, settings: Sequence[str], root: Path) -> list[Cell]:
+    return [Cell(data, method, seed, json.dumps(portable(settings, root))) for method in SCORERS]
 
 
 def fill_baselines(config: Config, cells: list[Cell]) -> Iterator[dict]:

@@ -18,6 +18,7 @@ class DataSet:
     config: str = MISSING  # a file as those in conf/
     settings: list[str] = field(default_factory=list)  # key=value
     prepare: str | None = None  # a command that makes the log
+    seeds: list[int] | None = None  # absent: those of the plan
 
 
 @dataclass
@@ -43,6 +44,8 @@ class CompareConfig:
     settings: list[str] = field(default_factory=list)  # key=value, for everything
     search: Search = field(default_factory=Search)
     parallel: int = 2  # trainings at a time, each on one core
+    published: str | None = None  # a folder of finished searches and cells, which are not run again ...
+    publish: bool = False  # ... and which is written anew with all that there are at the end
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Work:
     """All cells that stand on one theta^S: one process does them one after the other.
 
     Attributes:
+        root: where its data and models lie; another one is the same work.
         settings: key=value of the data set, the model and theta^S, before what a search has found.
         specific: the values of framework.specific.
     """
@@ -58,6 +62,7 @@ class Work:
     model: str
     shared: str
     seed: int
+    root: Path
     config: str
     settings: tuple[str, ...]
     specific: tuple[str, ...]
@@ -65,6 +70,10 @@ class Work:
     def load(self, *settings: str, specific: str = "none") -> Config:
         own = (*self.settings, *settings, f"framework.specific={specific}")
         return load_config(self.config, own)
+
+    def portable(self, *settings: str) -> list[str]:
+        """The config and the settings with further ones, the same wherever the data lie."""
+        return portable([self.config, *self.settings, *settings], self.root)
 
 
 def load_plan(path: str, settings: Sequence[str] = ()) -> CompareConfig:
@@ -79,6 +88,8 @@ def load_plan(path: str, settings: Sequence[str] = ()) -> CompareConfig:
             raise UserError(f'config key "search.{part}" must give as many candidates to each method: {budgets}')
     if not pairs(plan):
         raise UserError(f'config key "methods" of {path} is empty: name at least one, or a pair in further')
+    if plan.publish and not plan.published:
+        raise UserError('config key "publish" needs a folder: set published=FOLDER')
     if plan.parallel < 1:
         raise UserError('config key "parallel" must be at least 1')
     return plan
@@ -109,30 +120,40 @@ def data_settings(plan: CompareConfig, data: str, seed: int) -> tuple[str, ...]:
     return (*own, *plan.settings, f"root={root_of(plan, data, seed)}", f"seed={seed}")
 
 
+def portable(settings: Sequence[str], root: Path) -> list[str]:
+    return [setting.replace(str(root), "{root}") for setting in settings]
+
+
+def seeds_of(plan: CompareConfig, data: str) -> list[int]:
+    return plan.data[data].seeds or plan.seeds
+
+
 def works(plan: CompareConfig) -> Iterator[Work]:
-    """The work of the whole plan, the first seed first."""
+    """The work of the whole plan, the first seeds first."""
     groups: dict[tuple[str, str], list[str]] = {}
     for model, shared, specific in pairs(plan):
         groups.setdefault((model, shared), []).append(specific)
-    for seed in plan.seeds:
+    most = max(len(seeds_of(plan, data)) for data in plan.data)
+    for turn in range(most):
         for data, source in plan.data.items():
-            for (model, shared), specific in groups.items():
-                settings = (*data_settings(plan, data, seed), f"model.name={model}", f"framework.shared={shared}")
-                yield Work(data, model, shared, seed, source.config, settings, tuple(specific))
+            for seed in seeds_of(plan, data)[turn : turn + 1]:
+                for (model, shared), specific in groups.items():
+                    settings = (*data_settings(plan, data, seed), f"model.name={model}", f"framework.shared={shared}")
+                    root = root_of(plan, data, seed)
+                    yield Work(data, model, shared, seed, root, source.config, settings, tuple(specific))
 
 
-def shared_candidates(plan: CompareConfig, work: Work) -> list[list[str]]:
-    """The settings that theta^S may be learned with."""
-    return _candidates(plan.search.shared, work.shared)
+def of_first_seed(plan: CompareConfig, work: Work) -> Work:
+    """The same work with the first seed of its data set, which settings are searched for with."""
+    same = (work.data, work.model, work.shared)
+    return next(one for one in works(plan) if (one.data, one.model, one.shared) == same)
 
 
-def specific_candidates(plan: CompareConfig, work: Work) -> dict[str, list[list[str]]]:
-    """By framework.specific the settings that theta^i may be learned with."""
-    return {
-        specific: _candidates(plan.search.specific, framework_name(work.shared, specific), specific)
-        for specific in work.specific
-        if specific != "none"
-    }
+def candidates(plan: CompareConfig, work: Work, part: str) -> list[list[str]]:
+    """The settings that a part of a method may have: "shared" for theta^S, or a value of framework.specific."""
+    if part == "shared":
+        return _candidates(plan.search.shared, work.shared)
+    return _candidates(plan.search.specific, framework_name(work.shared, part), part)
 
 
 def _candidates(space: dict[str, list[str]], *names: str) -> list[list[str]]:
@@ -140,10 +161,6 @@ def _candidates(space: dict[str, list[str]], *names: str) -> list[list[str]]:
     return [one.split() for one in found]
 
 
-def budget(plan: CompareConfig, work: Work) -> dict:
-    """All that a search of `work` depends on, as JSON has it."""
-    return {
-        "settings": list(work.settings),
-        "shared": shared_candidates(plan, work),
-        "specific": specific_candidates(plan, work),
-    }
+def budget(plan: CompareConfig, work: Work, part: str, shared: Sequence[str] = ()) -> dict:
+    """All that the search of a part depends on, as JSON has it; `shared`: what was chosen for theta^S before."""
+    return {"settings": work.portable(*shared), "candidates": candidates(plan, work, part)}

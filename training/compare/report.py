@@ -1,16 +1,22 @@
 """A comparison as Markdown and as one HTML page."""
 
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from training.compare import summary
-from training.compare.plan import CompareConfig
+from training.compare.plan import CompareConfig, seeds_of
 from training.plots import COLOR, axes
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=True, trim_blocks=True
+)
+EXPLAINED = (
+    "Mean-domain AUC is the mean over domains with both classes in the test rows. RANK is the mean over domains of a "
+    "method's rank by AUC, 1 the best. p: Wilcoxon's signed-rank test over domains against the best method."
 )
 OVERVIEW = {
     "auc": "mean-domain AUC",
@@ -21,17 +27,25 @@ OVERVIEW = {
 }
 
 
-def write(rows: pd.DataFrame, root: Path, plan: CompareConfig) -> dict:
-    """Writes report.md and report.html to `root`; returns their paths and the means, for the summary line."""
+def write(
+    rows: pd.DataFrame, root: Path, plan: CompareConfig, command: str, origins: Sequence[tuple[str | None, date]]
+) -> dict:
+    """Writes report.md and report.html to `root`; returns their paths and the means, for the summary line.
+
+    Args:
+        command, origins: what the cells were made by, and from which commits on which days, for the report to say.
+    """
+    made = ", ".join(f"{commit or 'no repository'} of {day.isoformat()}" for commit, day in origins)
     sections, means = [], {}
     for data in plan.data:
         part = rows[rows["data"] == data]
         found = summary.overview(part)
         order = list(found.index)
         means[data] = {method: round(auc, 6) for method, auc in found["auc"].items()}
+        seeds = ", ".join(map(str, seeds_of(plan, data)))
         sections.append(
             {
-                "title": f"{data}: {part['domain_key'].nunique()} domains, seeds {', '.join(map(str, plan.seeds))}",
+                "title": f"{data}: {part['domain_key'].nunique()} domains, seeds {seeds}",
                 "plot": plot(found),
                 "tables": {
                     "Methods": shown(found),
@@ -40,8 +54,12 @@ def write(rows: pd.DataFrame, root: Path, plan: CompareConfig) -> dict:
                 },
             }
         )
-    (root / "report.md").write_text("\n\n".join(map(markdown, sections)) + "\n")
-    page = TEMPLATES.get_template("report.html").render(title=Path(plan.root).name, sections=sections)
+    title = Path(plan.root).name
+    head = [f"# {title}", f"Made by `{command}` (commit and day: {made}).", EXPLAINED]
+    (root / "report.md").write_text("\n\n".join([*head, *map(markdown, sections)]) + "\n")
+    page = TEMPLATES.get_template("report.html").render(
+        title=title, command=command, made=made, explained=EXPLAINED, sections=sections
+    )
     (root / "report.html").write_text(page)
     return {"report": str(root / "report.html"), "mean_domain_auc": means}
 

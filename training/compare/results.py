@@ -1,6 +1,8 @@
 """The Delta table of results: one row a cell, written when it is done, so that a run that was cut off goes on."""
 
+import subprocess
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from training.compare.cells import Cell
 
+CELLS = "cells.parquet"
 KEY = ("data", "method", "seed", "settings")
 SCHEMA = pa.schema(
     [
@@ -21,6 +24,8 @@ SCHEMA = pa.schema(
         pa.field("val_mean_domain_auc", pa.float64()),
         pa.field("samples_per_second", pa.float64()),
         pa.field("seconds", pa.float64(), False),
+        pa.field("commit", pa.string()),  # of this repository, when the cell was run
+        pa.field("date", pa.date32(), False),
         pa.field(
             "domains",
             pa.list_(
@@ -41,9 +46,44 @@ SCHEMA = pa.schema(
 
 
 def append(path: Path, rows: list[dict]) -> None:
-    """Adds finished cells, in one commit."""
-    if rows:
-        write_deltalake(str(path), pa.Table.from_pylist(rows, schema=SCHEMA), mode="append")
+    """Adds finished cells, in one commit of the table."""
+    made = {"commit": repository_commit(), "date": date.today()}
+    _append(path, pa.Table.from_pylist([{**row, **made} for row in rows], schema=SCHEMA))
+
+
+def repository_commit() -> str | None:
+    """The checked-out commit, with -dirty behind it where files differ from it; None outside a clone."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    return done.stdout.strip() or None
+
+
+def publish(path: Path, folder: Path) -> None:
+    """Writes all cells of the table to one file."""
+    table = _read(path, SCHEMA.names).sort_by([(key, "ascending") for key in KEY])
+    pq.write_table(table, folder / CELLS, compression="zstd", compression_level=19)
+
+
+def take_over(folder: Path, path: Path) -> None:
+    """Adds published cells that the table has not."""
+    if (folder / CELLS).exists():
+        done = finished(path)
+        rows = pq.read_table(folder / CELLS, schema=SCHEMA).to_pylist()
+        new = [row for row in rows if Cell(*(row[key] for key in KEY)) not in done]
+        _append(path, pa.Table.from_pylist(new, schema=SCHEMA))
+
+
+def origins(path: Path, cells: Iterable[Cell]) -> list[tuple[str | None, date]]:
+    """The (commit, date) pairs that the cells come from, by date."""
+    wanted = set(cells)
+    rows = _read(path, [*KEY, "commit", "date"]).to_pylist()
+    found = {(row["commit"], row["date"]) for row in rows if Cell(*(row[key] for key in KEY)) in wanted}
+    return sorted(found, key=lambda one: (one[1], one[0] or ""))
+
+
+def _append(path: Path, table: pa.Table) -> None:
+    if len(table):
+        write_deltalake(str(path), table, mode="append")
 
 
 def finished(path: Path) -> set[Cell]:

@@ -1,43 +1,55 @@
 """Runs a comparison: data, search, cells, report; what is done already is not done again."""
 
-import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
 from tqdm import tqdm
 
-from training.compare import report, results
+from training.compare import report, results, searches
 from training.compare.cells import Cell, baseline_cells, cells_of, choose, fill, fill_baselines
-from training.compare.plan import CompareConfig, Work, budget, data_settings, filled, root_of, works
+from training.compare.plan import CompareConfig, Work, data_settings, filled, root_of, seeds_of, works
 from training.config import load_config
 
 BUILD = "spark-submit pipelines/build_domains.py --config"
 
 
-def compare(plan: CompareConfig) -> dict:
-    """Runs what is missing of a comparison, writes the report, and returns the summary. Raises UserError."""
+def compare(plan: CompareConfig, command: str) -> dict:
+    """Runs what is missing of a comparison, writes the report, and returns the summary. Raises UserError.
+
+    Args:
+        command: what the report says that it was made by.
+    """
     root = Path(plan.root)
     (root / "search").mkdir(parents=True, exist_ok=True)
-    for data in plan.data:
-        for seed in plan.seeds:
-            build(plan, data, seed)
     table = root / "tables" / "comparison"
+    if plan.published:
+        searches.take_over(Path(plan.published), root)
+        results.take_over(Path(plan.published), table)
     with ProcessPoolExecutor(
         plan.parallel, mp_context=get_context("spawn"), initializer=quiet, initargs=(root / "log.txt",)
     ) as pool:
         search_settings(plan, root, pool)
         cells = fill_cells(plan, root, table, pool)
-    rows = results.by_domain(table, cells)
-    written = report.write(rows, root, plan)
+    written = report.write(results.by_domain(table, cells), root, plan, command, results.origins(table, cells))
+    if plan.publish:
+        publish(Path(plan.published), root)
     return {"cells": len(cells), "table": str(table), **written}
+
+
+def publish(folder: Path, root: Path) -> None:
+    """Leaves all searches and cells of `root`, and its report, in a folder that can be kept in a repository."""
+    folder.mkdir(parents=True, exist_ok=True)
+    searches.publish(root, folder)
+    results.publish(root / "tables" / "comparison", folder)
+    shutil.copy(root / "report.md", folder / "README.md")
 
 
 def build(plan: CompareConfig, data: str, seed: int) -> None:
@@ -64,14 +76,15 @@ def run(command: list[str]) -> str:
 
 
 def search_settings(plan: CompareConfig, root: Path, pool: ProcessPoolExecutor) -> None:
-    """Chooses each method's settings on the first seed's validation rows, for those that have none yet."""
-    first = [work for work in works(plan) if work.seed == plan.seeds[0]]
-    missing = [work for work in first if not _is_chosen(plan, root, work)]
-    for work, chosen in in_parallel(pool, "search", missing, partial(choose, plan=plan)):
-        path = search_path(root, work)
-        aside = path.with_suffix(".aside")
-        aside.write_text(json.dumps({"search": budget(plan, work), **chosen}, indent=1))
-        aside.rename(path)
+    """Chooses settings on the validation rows of each data set's first seed, for what has none yet."""
+    missing = []
+    for work in works(plan):
+        chosen = searches.chosen(plan, root, work)
+        if work.seed == seeds_of(plan, work.data)[0] and chosen.keys() < searches.parts(work):
+            build(plan, work.data, work.seed)
+            missing.append((work, plan, chosen))
+    for (work, *_), found in in_parallel(pool, "search", missing, _choose):
+        searches.save(plan, root, work, found)
 
 
 def fill_cells(plan: CompareConfig, root: Path, table: Path, pool: ProcessPoolExecutor) -> list[Cell]:
@@ -79,19 +92,22 @@ def fill_cells(plan: CompareConfig, root: Path, table: Path, pool: ProcessPoolEx
     done = results.finished(table)
     cells, missing, simple = [], [], []
     for data in plan.data:
-        for seed in plan.seeds:
+        for seed in seeds_of(plan, data):
             settings = [plan.data[data].config, *data_settings(plan, data, seed)]
-            own = baseline_cells(data, seed, settings)
+            own = baseline_cells(data, seed, settings, root_of(plan, data, seed))
             cells += own
-            simple.append((load_config(settings[0], settings[1:]), [cell for cell in own if cell not in done]))
+            if not done.issuperset(own):
+                build(plan, data, seed)
+                simple.append((load_config(settings[0], settings[1:]), [cell for cell in own if cell not in done]))
     for work in works(plan):
-        chosen = json.loads(search_path(root, work).read_text())["chosen"]
+        chosen = searches.chosen(plan, root, work)
         own = cells_of(work, chosen)
         cells += own.values()
         wanted = [specific for specific, cell in own.items() if cell not in done]
         if wanted:
+            build(plan, work.data, work.seed)
             missing.append((work, chosen, wanted))
-    for _, rows in in_parallel(pool, "baselines", [one for one in simple if one[1]], _baseline_rows):
+    for _, rows in in_parallel(pool, "baselines", simple, _baseline_rows):
         results.append(table, rows)
     for _, rows in in_parallel(pool, "cells", missing, _cell_rows):
         results.append(table, rows)
@@ -105,22 +121,17 @@ def in_parallel(pool: ProcessPoolExecutor, name: str, items: list, function: Cal
         yield waiting[future], future.result()
 
 
+def _choose(item: tuple[Work, CompareConfig, dict]) -> dict[str, dict]:
+    work, plan, chosen = item
+    return choose(work, plan, chosen)
+
+
 def _cell_rows(item: tuple[Work, dict, list[str]]) -> list[dict]:
     return list(fill(*item))
 
 
 def _baseline_rows(item: tuple) -> list[dict]:
     return list(fill_baselines(*item))
-
-
-def search_path(root: Path, work: Work) -> Path:
-    model = work.model.replace(":", "-")
-    return root / "search" / f"{work.data}-{model}-{work.shared}.json"
-
-
-def _is_chosen(plan: CompareConfig, root: Path, work: Work) -> bool:
-    path = search_path(root, work)
-    return path.exists() and json.loads(path.read_text())["search"] == budget(plan, work)
 
 
 def quiet(log: Path) -> None:
