@@ -12,7 +12,7 @@ SHARED = ("none", "joint", "alternate", "weighted", "pcgrad", "maml", "reptile",
 SPECIFIC = ("none", "finetune", "dr", "dr_finetune", "subspace")
 PAPER_NAMES = {
     "mamdr": ("dn", "dr"),
-    "mamdr_finetune": ("dn", "dr_finetune", "subspace"),
+    "mamdr_finetune": ("dn", "dr_finetune"),
     "separate": ("none", "finetune"),
 }
 

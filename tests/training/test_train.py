@@ -268,3 +268,16 @@ def test_more_ranks_than_slots_is_told_at_once(built):
 def test_the_names_are_those_of_the_registries():
     assert set(framework_names.SHARED) == set(SHARED)
     assert {part for name in framework_names.SPECIFIC if name != "none" for part in name.split("_")} == set(SPECIFIC)
+
+
+@pytest.mark.parametrize("specific", framework_names.SPECIFIC)
+@pytest.mark.parametrize("shared", framework_names.SHARED)
+def test_every_pair_has_a_name_that_gives_it_back(shared, specific):
+    name = framework_names.framework_name(shared, specific)
+    assert framework_names.framework_pair(name) == (shared, specific)
+
+
+def test_the_names_of_the_papers_stand_for_pairs():
+    for shared, specific in framework_names.PAPER_NAMES.values():
+        assert shared in framework_names.SHARED
+        assert specific in framework_names.SPECIFIC
