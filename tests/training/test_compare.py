@@ -111,6 +111,13 @@ def test_a_data_set_may_have_seeds_of_its_own(write_plan):
     assert [(work.data, work.seed) for work in works(plan)] == [("large", 7), ("small", 3), ("small", 4)]
 
 
+def test_a_run_may_be_of_some_data_sets_only(write_plan):
+    path = write_plan(data={name: {"config": f"{name}.yaml"} for name in ("a", "b", "c")})
+    assert list(load_plan(path, ["only=[c, a]"]).data) == ["a", "c"]
+    with pytest.raises(UserError, match='"only" names d, which is not in data: a, b, c'):
+        load_plan(path, ["only=[d]"])
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

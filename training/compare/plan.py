@@ -37,6 +37,7 @@ class Search:
 class CompareConfig:
     root: str = MISSING  # data, models and results lie here
     data: dict[str, DataSet] = field(default_factory=dict)
+    only: list[str] | None = None  # of the data sets just these
     models: list[str] = field(default_factory=lambda: ["mlp"])
     methods: list[str] = field(default_factory=list)  # values of framework.name, each with each of the models
     further: list[str] = field(default_factory=list)  # single pairs beside these, as mlp+mamdr
@@ -82,6 +83,10 @@ def load_plan(path: str, settings: Sequence[str] = ()) -> CompareConfig:
     for key in ("data", "seeds", "models"):
         if not getattr(plan, key):
             raise UserError(f'config key "{key}" of {path} is empty: name at least one')
+    for name in plan.only or ():
+        if name not in plan.data:
+            raise UserError(f'config key "only" names {name}, which is not in data: {", ".join(plan.data)}')
+    plan.data = {name: source for name, source in plan.data.items() if name in (plan.only or plan.data)}
     for part in ("shared", "specific"):
         budgets = {name: len(candidates) for name, candidates in getattr(plan.search, part).items()}
         if len(set(budgets.values())) != 1:
