@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from training.compare.plan import load_plan, shared_candidates, specific_candidates, works
+from training.compare.plan import candidates, load_plan, works
 from training.config import load_config
 from training.train import train
 
@@ -79,10 +79,10 @@ def test_every_config_is_valid(path):
 def test_every_comparison_is_valid_with_all_its_candidates(path):
     plan = load_plan(str(path))
     for work in works(plan):
-        for settings in shared_candidates(plan, work):
+        for settings in candidates(plan, work, "shared"):
             work.load(*settings)
-        for specific, candidates in specific_candidates(plan, work).items():
-            for settings in candidates:
+        for specific in {*work.specific} - {"none"}:
+            for settings in candidates(plan, work, specific):
                 work.load(*settings, specific=specific)
 
 
