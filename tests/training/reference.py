@@ -9,6 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.config import FrameworkConfig, ModelConfig
 from training.frameworks import SHARED, prepare
+from training.frameworks.group_run import SpecificSettings
 from training.inner import FEWEST_ROWS
 from training.models import build_model
 from training.schema import Schema
@@ -18,6 +19,9 @@ SIZES = {"user_id": 7, "item_id": 6, "domain_id": 4}
 
 
 SCHEMA = Schema.of(SIZES)
+SPECIFIC_SETTINGS = SpecificSettings(
+    rounds=(), inner_lr=0.01, outer_lr=0.4, finetune_lr=0.02, most_rows=12, helpers=2, batch_size=6, seed=5
+)
 LEARNED = {name: framework for name, framework in SHARED.items() if name != "none"}
 
 

@@ -1,23 +1,29 @@
 """DR in groups under vmap against Algorithm 2, one domain at a time, in float64 to 1e-6."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from tests.training.reference import PlainAdam, assert_close, loss_of, named, random_rows, small_model
+from tests.training.reference import (
+    SPECIFIC_SETTINGS,
+    PlainAdam,
+    assert_close,
+    loss_of,
+    named,
+    random_rows,
+    small_model,
+)
 from training.adapt import Adapter, choose_rounds, size_groups
-from training.frameworks.group_run import SpecificSettings
 from training.helpers import Helpers, choose_helper_domains
 from training.models import MODELS
 from training.parameters import Parameters
 from training.predict import predict, predict_specific
 
 ROUNDS = 2
-SETTINGS = SpecificSettings(
-    rounds=("dr",) * ROUNDS, inner_lr=0.01, outer_lr=0.4, finetune_lr=0.02, most_rows=8, helpers=2, batch_size=6, seed=5
-)
+SETTINGS = replace(SPECIFIC_SETTINGS, rounds=("dr",) * ROUNDS)
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 
 

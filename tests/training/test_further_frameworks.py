@@ -1,6 +1,7 @@
 """Weighted loss, PCGrad, MAML, Reptile, MLDG and finetuning against plain loops, in float64 to 1e-6."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from tests.training.reference import (
     LEARNED,
     SIZES,
+    SPECIFIC_SETTINGS,
     PlainAdam,
     assert_close,
     loss_of,
@@ -24,7 +26,6 @@ from training.batches import Patch, domain_walk
 from training.config import FrameworkConfig, TrainingConfig
 from training.errors import UserError
 from training.frameworks import SHARED
-from training.frameworks.group_run import SpecificSettings
 from training.frameworks.pcgrad import projection_weights
 from training.frameworks.run import Run, in_groups
 from training.helpers import Helpers
@@ -212,16 +213,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_domains(name):
         learn(name, model, batch_size=40)
 
 
-FINETUNE = SpecificSettings(
-    rounds=("dr", "finetune", "finetune"),
-    inner_lr=0.01,
-    outer_lr=0.4,
-    finetune_lr=0.02,
-    most_rows=8,
-    helpers=2,
-    batch_size=6,
-    seed=5,
-)
+FINETUNE = replace(SPECIFIC_SETTINGS, rounds=("dr", "finetune", "finetune"))
 
 
 def test_finetuning_in_groups_is_a_pass_over_the_own_rows_of_one_domain_at_a_time():

@@ -1,32 +1,23 @@
 """theta^i as a mix of directions, against a general optimiser one domain at a time, in float64 to 1e-6."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
 
-from tests.training.reference import loss_of, named, random_rows, small_model
+from tests.training.reference import SPECIFIC_SETTINGS, loss_of, named, random_rows, small_model
 from training.adapt import Adapter
 from training.directions import find_directions
-from training.frameworks.group_run import SpecificSettings
 from training.frameworks.subspace import most_probable
 from training.helpers import Helpers
 from training.parameters import Parameters
 from training.specific import unflatten
 
 ROUNDS = 3
-SETTINGS = SpecificSettings(
-    rounds=("subspace",) * ROUNDS,
-    inner_lr=0.01,
-    outer_lr=0.4,
-    finetune_lr=0.02,
-    most_rows=12,
-    helpers=2,
-    batch_size=6,
-    seed=5,
-)
+SETTINGS = replace(SPECIFIC_SETTINGS, rounds=("subspace",) * ROUNDS)
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 
 
