@@ -13,11 +13,12 @@ from training.framework_names import framework_name, framework_pair
 
 @dataclass
 class DataSet:
-    """In settings and in the command, {root} and {seed} are filled in."""
+    """In settings and in the commands, {root} and {seed} are filled in."""
 
     config: str = MISSING  # a file as those in conf/
     settings: list[str] = field(default_factory=list)  # key=value
     prepare: str | None = None  # a command that makes the log
+    complete: str | None = None  # a command that adds to the built tables
     seeds: list[int] | None = None  # absent: those of the plan
 
 
@@ -157,7 +158,7 @@ def of_first_seed(plan: CompareConfig, work: Work) -> Work:
 def candidates(plan: CompareConfig, work: Work, part: str) -> list[list[str]]:
     """The settings that a part of a method may have: "shared" for theta^S, or a value of framework.specific."""
     if part == "shared":
-        return _candidates(plan.search.shared, work.shared)
+        return _candidates(plan.search.shared, work.shared) if work.shared != "none" else [[]]
     return _candidates(plan.search.specific, framework_name(work.shared, part), part)
 
 

@@ -63,6 +63,8 @@ def build(plan: CompareConfig, data: str, seed: int) -> None:
     if source.prepare:
         run(shlex.split(filled(source.prepare, plan, data, seed)))
     summary = run([*BUILD.split(), source.config, *data_settings(plan, data, seed)])
+    if source.complete:
+        run(shlex.split(filled(source.complete, plan, data, seed)))
     done.write_text(summary.splitlines()[-1])
 
 
