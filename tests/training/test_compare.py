@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from deltalake import DeltaTable
@@ -140,7 +142,7 @@ def test_mistakes_in_a_plan_are_named(write_plan, values, message):
 
 def frame(*rows):
     columns = ["method", "seed", "domain_key", "rows_train", "rows", "auc", "logloss"]
-    return pd.DataFrame(rows, columns=columns).assign(data="small")
+    return pd.DataFrame(rows, columns=columns).assign(data="small", all_rows_auc=0.75)
 
 
 TWO_METHODS = frame(
@@ -163,6 +165,7 @@ def test_overview_is_what_can_be_counted_by_hand():
     np.testing.assert_allclose(table["auc"], [0.7, 0.65])
     np.testing.assert_allclose(table["auc_std"], [0.0, np.std([0.6, 0.7], ddof=1)], atol=1e-12)
     np.testing.assert_allclose(table["weighted_auc"], [(0.6 + 0.65) / 2, (0.55 + 0.6) / 2])
+    np.testing.assert_allclose(table["all_rows_auc"], 0.75)
     np.testing.assert_allclose(table["rank"], [((1 + 1.5) / 2 + (2 + 1) / 2) / 2, ((2 + 1.5) / 2 + (1 + 2) / 2) / 2])
     np.testing.assert_allclose(table["logloss"], [(27 / 50 + 20 / 40) / 2, (26 / 50 + 18 / 40) / 2])
     assert np.isnan(table["p"]["a"])
@@ -205,6 +208,18 @@ def test_the_report_is_one_page_that_needs_nothing_else_and_the_same_twice(tmp_p
     assert all("python -m training.compare --config x.yaml" in page for page in pages)
     report.write(rows, tmp_path, plan, *made)
     assert [(tmp_path / name).read_text() for name in ("report.html", "report.md")] == pages
+
+
+def test_cells_of_before_a_column_was_added_are_read_and_taken_over(tmp_path):
+    domains = [{"domain_key": "x", "rows_train": 5, "rows": 3, "auc": 0.5, "logloss": 0.5}]
+    cells = [Cell("small", "mlp+dn", seed, "") for seed in (0, 1)]
+    old = results.SCHEMA.remove(results.SCHEMA.get_field_index("all_rows_auc"))
+    made = {"seconds": 1.0, "domains": domains, "date": date(2026, 11, 25)}
+    pq.write_table(pa.Table.from_pylist([{**vars(cells[0]), **made}], schema=old), tmp_path / results.CELLS)
+    table = tmp_path / "table"
+    results.take_over(tmp_path, table)
+    results.append(table, [{**vars(cells[1]), "seconds": 1.0, "domains": domains, "all_rows_auc": 0.75}])
+    assert results.by_domain(table, cells).set_index("seed")["all_rows_auc"].fillna(0).to_dict() == {0: 0, 1: 0.75}
 
 
 def test_cells_with_other_settings_are_other_cells(tmp_path):
@@ -268,6 +283,9 @@ def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark
     settings = [f"root={root}", "seed=0", "framework.name=joint", *searched["chosen"]]
     evaluated = evaluate(spark, load_config(built.config_path, settings))["models"]["joint"]
     assert first["mean_domain_auc"]["small"]["mlp+joint"] == pytest.approx(evaluated["mean_domain_auc"], abs=1e-6)
+    cells = pq.read_table(tmp_path / "kept" / "cells.parquet").to_pylist()
+    [cell] = [cell for cell in cells if cell["method"] == "mlp+joint"]
+    assert cell["all_rows_auc"] == pytest.approx(evaluated["auc"], abs=1e-6)
 
 
 def run_compare(path, *settings):

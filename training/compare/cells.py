@@ -101,6 +101,7 @@ def fill(work: Work, chosen: Chosen, wanted: list[str]) -> Iterator[dict]:
             "val_mean_domain_auc": val_auc,
             "samples_per_second": study.summary["samples_per_second"],
             "seconds": time.monotonic() - start,
+            "all_rows_auc": all_rows_auc(test, logits),
             "domains": score(config, test, logits),
         }
         start = time.monotonic()
@@ -120,7 +121,13 @@ def fill_baselines(config: Config, cells: list[Cell]) -> Iterator[dict]:
         domains = score(config, rows["test"], scores)
         if cell.method == "popularity":  # counts are no logits
             domains = [{**domain, "logloss": None} for domain in domains]
-        yield {**vars(cell), "seconds": time.monotonic() - start, "domains": domains}
+        seconds = time.monotonic() - start
+        yield {**vars(cell), "seconds": seconds, "all_rows_auc": all_rows_auc(rows["test"], scores), "domains": domains}
+
+
+def all_rows_auc(rows: Columns, scores: np.ndarray) -> float:
+    """The AUC over the rows of all domains at once."""
+    return float(domain_auc(np.zeros(len(scores), np.int64), scores, rows[LABEL]).auc[0])
 
 
 def score(config: Config, rows: Columns, logits: np.ndarray) -> list[dict]:

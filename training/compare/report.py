@@ -21,6 +21,7 @@ EXPLAINED = (
 OVERVIEW = {
     "auc": "mean-domain AUC",
     "weighted_auc": "weighted AUC",
+    "all_rows_auc": "AUC of all rows",
     "rank": "RANK",
     "logloss": "log loss",
     "p": "p against the best",
@@ -66,7 +67,7 @@ def write(
 
 def shown(overview: pd.DataFrame) -> pd.DataFrame:
     """The overview as text, under the names that readers know."""
-    table = figures(overview[["auc", "weighted_auc", "logloss"]])
+    table = figures(overview[["auc", "weighted_auc", "all_rows_auc", "logloss"]])
     spread = overview["auc_std"].map(lambda value: "" if pd.isna(value) else f" ± {value:.4f}")
     table["auc"] += spread
     table["rank"] = overview["rank"].map("{:.2f}".format)

@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
         pa.field("val_mean_domain_auc", pa.float64()),
         pa.field("samples_per_second", pa.float64()),
         pa.field("seconds", pa.float64(), False),
+        pa.field("all_rows_auc", pa.float64()),
         pa.field("commit", pa.string()),  # of this repository, when the cell was run
         pa.field("date", pa.date32(), False),
         pa.field(
@@ -83,7 +84,7 @@ def origins(path: Path, cells: Iterable[Cell]) -> list[tuple[str | None, date]]:
 
 def _append(path: Path, table: pa.Table) -> None:
     if len(table):
-        write_deltalake(str(path), table, mode="append")
+        write_deltalake(str(path), table, mode="append", schema_mode="merge")
 
 
 def finished(path: Path) -> set[Cell]:
@@ -91,14 +92,19 @@ def finished(path: Path) -> set[Cell]:
 
 
 def by_domain(path: Path, cells: Iterable[Cell]) -> pd.DataFrame:
-    """One row a cell of `cells` and domain: data, method, seed, domain_key, rows_train, rows, auc, logloss."""
+    """One row a cell of `cells` and domain.
+
+    Columns: data, method, seed and all_rows_auc of the cell; domain_key, rows_train, rows, auc, logloss of the domain.
+    """
     wanted = set(cells)
     table = _read(path, SCHEMA.names)
     kept = [row for row in table.to_pylist() if Cell(*(row[key] for key in KEY)) in wanted]
     rows = [
-        {**{key: row[key] for key in ("data", "method", "seed")}, **domain} for row in kept for domain in row["domains"]
+        {**{key: row[key] for key in ("data", "method", "seed", "all_rows_auc")}, **domain}
+        for row in kept
+        for domain in row["domains"]
     ]
-    return pd.DataFrame(rows).astype({"auc": float})
+    return pd.DataFrame(rows).astype({"auc": float, "all_rows_auc": float})
 
 
 def _read(path: Path, columns: list[str]) -> pa.Table:
@@ -107,4 +113,4 @@ def _read(path: Path, columns: list[str]) -> pa.Table:
     except TableNotFoundError:
         files = []
     parts = [pq.ParquetFile(file.removeprefix("file://")).read(columns=columns) for file in files]
-    return pa.concat_tables(parts) if parts else SCHEMA.empty_table().select(columns)
+    return pa.concat_tables([SCHEMA.empty_table().select(columns), *parts], promote_options="default")

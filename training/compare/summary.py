@@ -14,9 +14,9 @@ LARGEST = 10
 def overview(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a method, best first.
 
-    Columns: auc and auc_std (of mean-domain AUC, over seeds), weighted_auc (by rows), rank (the mean over domains and
-    seeds of the method's rank by AUC, 1 the best, ties at average rank), logloss (over rows), seeds, and p (Wilcoxon's
-    signed-rank test over domains against the best method; NaN for the best itself).
+    Columns: auc and auc_std (of mean-domain AUC, over seeds), weighted_auc (by rows), all_rows_auc, rank (the mean over
+    domains and seeds of the method's rank by AUC, 1 the best, ties at average rank), logloss (over rows), seeds, and p
+    (Wilcoxon's signed-rank test over domains against the best method; NaN for the best itself).
     """
     defined = rows.dropna(subset="auc")
     by_seed = defined.groupby(["method", "seed"])
@@ -31,6 +31,7 @@ def overview(rows: pd.DataFrame) -> pd.DataFrame:
             "auc": mean.groupby("method").mean(),
             "auc_std": mean.groupby("method").std(),
             "weighted_auc": weighted.groupby("method").mean(),
+            "all_rows_auc": rows.groupby(["method", "seed"])["all_rows_auc"].first().groupby("method").mean(),
             "rank": ranks.groupby([defined["method"], defined["seed"]]).mean().groupby("method").mean(),
             "logloss": logloss.groupby("method").mean(),
             "seeds": mean.groupby("method").count(),
