@@ -107,12 +107,13 @@ class Adapter:
             )
 
     def save(self, folder: Path) -> None:
-        """Leaves in the folder of the model what tasks need beside theta^S."""
-        self.helpers.save(helpers_path(folder))
+        """Leaves in the folder of the model what tasks need beside theta^S; where the helpers are, all is."""
+        folder.mkdir(parents=True, exist_ok=True)
         if self.directions is not None:
             aside = _directions_path(folder).with_suffix(".aside")
             save_file({"directions": self.directions.cpu()}, aside)
             aside.rename(_directions_path(folder))
+        self.helpers.save(helpers_path(folder))
 
     @classmethod
     def load(cls, folder: Path, model: nn.Module, theta: Parameters, settings: SpecificSettings) -> "Adapter":

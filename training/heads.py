@@ -8,7 +8,7 @@ from torch import nn
 from tqdm import tqdm
 
 from training import domain_parameters
-from training.adapt import Adapted, Adapter, choose_rounds, size_groups, specific_settings
+from training.adapt import Adapted, Adapter, choose_rounds, helpers_path, size_groups, specific_settings
 from training.batches import Columns
 from training.config import Config
 from training.directions import gather_directions
@@ -27,12 +27,15 @@ def adapt_heads(
 
     Each rank commits its own domains: a run that is started again adds those of a rank that did not come to it.
     """
+    path, folder = config.table("domain_parameters"), model_path(config, version)
+    written = ranks.on_root("heads written", lambda: domain_parameters.written_domains(path, version))
+    heads_written = written.issuperset(snapshot.domains.domain_id[snapshot.domains.head].tolist())
+    if heads_written and ranks.on_root("helpers saved", helpers_path(folder).exists):
+        return
     adapter = gather_adapter(model, theta, config, snapshot, ranks)
     if ranks.is_root:
-        adapter.save(model_path(config, version))
-    path = config.table("domain_parameters")
-    written = ranks.on_root("heads written", lambda: domain_parameters.written_domains(path, version))
-    if written.issuperset(snapshot.domains.domain_id[snapshot.domains.head].tolist()):
+        adapter.save(folder)
+    if heads_written:
         return
     adapted = list(_adapt_own(adapter, config, snapshot, ranks))
     kept = _choose(adapted, len(adapter.settings.rounds), config.framework.stop_group, ranks)

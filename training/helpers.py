@@ -37,7 +37,6 @@ class Helpers:
         return cls(domain_ids, np.append(starts, len(kept)), rows)
 
     def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".aside")
         save_file({name: np.ascontiguousarray(column) for name, column in self.columns.items()}, aside)
         aside.rename(path)

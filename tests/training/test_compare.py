@@ -250,7 +250,7 @@ METHODS = ["joint", "mamdr", "joint_finetune", "separate"]
 def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark, built, tmp_path):
     plan = {
         "root": str(tmp_path / "root"),
-        "data": {"small": {"config": built.config_path}},
+        "data": {"small": {"config": built.config_path, "complete": "touch {root}/completed"}},
         "methods": METHODS,
         "search": {"shared": {"default": ["framework.inner_lr=0.01", "framework.inner_lr=0.02"]}},
     }
@@ -260,6 +260,8 @@ def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark
     first = run_compare(path)
     assert first["cells"] == len(METHODS) + 2
     assert set(first["mean_domain_auc"]["small"]) == {*(f"mlp+{name}" for name in METHODS), "popularity", "linear"}
+    root = tmp_path / "root/small/seed-0"
+    assert (root / "completed").exists()
     table = DeltaTable(first["table"])
     version = table.version()
     assert run_compare(path) == first
@@ -279,7 +281,6 @@ def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark
     assert (tmp_path / "kept" / "README.md").read_text().startswith("# root\n\nMade by `python -m training.compare")
 
     searched = json.loads((tmp_path / "root/search/small-mlp-joint.json").read_text())
-    root = tmp_path / "root/small/seed-0"
     settings = [f"root={root}", "seed=0", "framework.name=joint", *searched["chosen"]]
     evaluated = evaluate(spark, load_config(built.config_path, settings))["models"]["joint"]
     assert first["mean_domain_auc"]["small"]["mlp+joint"] == pytest.approx(evaluated["mean_domain_auc"], abs=1e-6)
