@@ -49,6 +49,18 @@ class FeatureConfig:
 
 
 @dataclass
+class SyntheticConfig:
+    """Of pipelines/generate_taobao_online.py: the whole of Taobao-online (table I), and what labels are drawn from."""
+
+    domains: int = 69_102
+    users: int = 84_307_785
+    items: int = 16_385_662
+    samples: int = 489_852_853
+    conflict: float = 0.5  # the domains' own share of the signal, 0 to 1
+    noise: float = 0.0  # the share of labels that are turned round
+
+
+@dataclass
 class DataConfig:
     source: str = MISSING  # a name in pipelines/sources
     path: str = MISSING
@@ -63,6 +75,8 @@ class DataConfig:
     split: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test
     bucket_rows: int = 1_000_000  # the target size of a bucket
     head_rows: int | None = None  # a domain with more rows is a head domain; absent: half of bucket_rows
+    scale: float = 1.0  # the share of users, items and samples that generate_taobao_online draws, of all domains
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 
 
 @dataclass
@@ -323,6 +337,14 @@ def _check(config: Config) -> None:
         "data.columns.split",
         "absent where data.columns.label is: negatives that are drawn have no split of their own",
     )
+    require(0 < data.scale <= 1, "data.scale", "above 0 and at most 1")
+    require(0 <= data.synthetic.conflict <= 1, "data.synthetic.conflict", "at least 0 and at most 1")
+    require(0 <= data.synthetic.noise <= 0.5, "data.synthetic.noise", "at least 0 and at most 0.5")
+    for key in ("domains", "users", "items"):
+        count = getattr(data.synthetic, key)
+        rule = f"at least 1 and at most data.synthetic.samples, {data.synthetic.samples}"
+        require(1 <= count <= data.synthetic.samples, f"data.synthetic.{key}", rule)
+    require(data.synthetic.samples < 2**31, "data.synthetic.samples", "below 2^31")
     require(data.largest_domains is None or data.largest_domains >= 1, "data.largest_domains", "at least 1")
     require(data.user_share is None or 0 < data.user_share <= 1, "data.user_share", "above 0 and at most 1")
     require(data.head_rows is None or data.head_rows >= 0, "data.head_rows", "at least 0")

@@ -1,0 +1,99 @@
+"""Draws a log with the shape of Taobao-online and a planted truth, for build_domains and to judge quality at scale.
+
+    spark-submit pipelines/generate_taobao_online.py --config conf/taobao_online.yaml data.scale=0.01
+
+Writes the Delta table data.path (user, item, domain, label, logit), and under ROOT/tables user_vectors and item_vectors
+(key, vector) and truth: the best possible AUC of each domain, which is that of the true logit over all its samples.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines import tables
+from pipelines.evaluate import auc_by
+from pipelines.session import run_job
+from pipelines.synthetic import ITEM, USER, Shape, draw_log, vectors
+from training.config import Config
+
+ROWS_AT_A_TIME = 1 << 18
+ROWS_A_TASK = 1 << 21
+LOG = "domain long, user long, item long, label tinyint, logit double"
+
+
+def generate(spark: SparkSession, config: Config) -> dict:
+    """Runs the whole job and returns its summary."""
+    start = time.monotonic()
+    shape = Shape.of(config.data)
+    log = numbers(spark, shape.samples).mapInArrow(_drawing(shape, config), LOG)
+    keyed = log.select(
+        *(F.concat(F.lit(name[0]), name).alias(name) for name in ("user", "item", "domain")), "label", "logit"
+    )
+    keyed.write.format("delta").mode("overwrite").save(config.data.path)
+    for name, owner, count in (("user", USER, shape.users), ("item", ITEM, shape.items)):
+        tables.overwrite(_vectors(spark, name, owner, count, config.seed), "vectors", config.table(f"{name}_vectors"))
+    scores = tables.read(spark, config.data.path).withColumn("model", F.lit("truth"))
+    best = auc_by(scores, "domain").withColumnRenamed("domain_id", "domain_key").drop("model", "logloss")
+    tables.overwrite(best.withColumnRenamed("auc", "best_auc"), "truth", config.table("truth"))
+    truth = tables.read(spark, config.table("truth"))
+    found = truth.agg(F.sum("positives").alias("positives"), F.avg("best_auc").alias("best_auc")).first()
+    return {
+        "samples": shape.samples,
+        "positives": found["positives"],
+        "domains": shape.domains,
+        "users": shape.users,
+        "items": shape.items,
+        "conflict": config.data.synthetic.conflict,
+        "best_mean_domain_auc": found["best_auc"],
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def numbers(spark: SparkSession, count: int) -> DataFrame:
+    """The numbers below `count` as column id, in tasks of some millions."""
+    tasks = max(-(-count // ROWS_A_TASK), min(count, spark.sparkContext.defaultParallelism))
+    return spark.range(0, count, 1, tasks)
+
+
+def _drawing(shape: Shape, config: Config) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    seed, synthetic = config.seed, config.data.synthetic
+
+    def draw(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for rows in _chunks(batches):
+            log = draw_log(rows, shape, seed, synthetic.conflict, synthetic.noise)
+            yield pa.RecordBatch.from_pydict(vars(log))
+
+    return draw
+
+
+def _vectors(spark: SparkSession, name: str, owner: int, count: int, seed: int) -> DataFrame:
+    def draw(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for ids in _chunks(batches):
+            values = vectors(owner, ids, seed).astype(np.float32)
+            offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
+            lists = pa.ListArray.from_arrays(offsets, pa.array(values.ravel()))
+            yield pa.RecordBatch.from_pydict({"id": ids, "vector": lists})
+
+    drawn = numbers(spark, count).mapInArrow(draw, "id long, vector array<float>")
+    return drawn.select(F.concat(F.lit(name[0]), "id").alias("key"), "vector")
+
+
+def _chunks(batches: Iterator[pa.RecordBatch]) -> Iterator[np.ndarray]:
+    """The ids of small batches, many at a time."""
+    waiting, count = [], 0
+    for batch in batches:
+        waiting.append(batch.column(0).to_numpy())
+        count += len(waiting[-1])
+        if count >= ROWS_AT_A_TIME:
+            yield np.concatenate(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+if __name__ == "__main__":
+    run_job("generate_taobao_online", generate)
