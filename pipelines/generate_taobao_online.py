@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
+from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -19,6 +20,7 @@ from pipelines.evaluate import auc_by
 from pipelines.session import run_job
 from pipelines.synthetic import ITEM, USER, Shape, draw_log, vectors
 from training.config import Config
+from training.errors import UserError
 
 ROWS_AT_A_TIME = 1 << 18
 ROWS_A_TASK = 1 << 21
@@ -26,9 +28,10 @@ LOG = "domain long, user long, item long, label tinyint, logit double"
 
 
 def generate(spark: SparkSession, config: Config) -> dict:
-    """Runs the whole job and returns its summary."""
+    """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
     shape = Shape.of(config.data)
+    _refuse_other_tables(spark, config.data.path)
     log = numbers(spark, shape.samples).mapInArrow(_drawing(shape, config), LOG)
     keyed = log.select(
         *(F.concat(F.lit(name[0]), name).alias(name) for name in ("user", "item", "domain")), "label", "logit"
@@ -51,6 +54,12 @@ def generate(spark: SparkSession, config: Config) -> dict:
         "best_mean_domain_auc": found["best_auc"],
         "seconds": round(time.monotonic() - start, 3),
     }
+
+
+def _refuse_other_tables(spark: SparkSession, path: str) -> None:
+    """Raises UserError if there is a table of other columns at `path`: somebody's own log."""
+    if DeltaTable.isDeltaTable(spark, path) and "logit" not in tables.read(spark, path).columns:
+        raise UserError(f"data.path {path} has a table that is no synthetic log: give the path of a new one")
 
 
 def numbers(spark: SparkSession, count: int) -> DataFrame:

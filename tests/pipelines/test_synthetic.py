@@ -90,6 +90,14 @@ def test_noise_turns_its_share_of_labels_round():
     assert turned.mean() == pytest.approx(0.2, abs=0.02)
 
 
+def test_a_log_that_somebody_else_made_is_not_overwritten(spark, tmp_path):
+    path = f"{tmp_path}/log"
+    spark.createDataFrame([("u", "i", "d")], "user string, item string, domain string").write.format("delta").save(path)
+    config = load_config("conf/taobao_online.yaml", [f"root={tmp_path}", f"data.path={path}", "data.scale=0.001"])
+    with pytest.raises(UserError, match="no synthetic log"):
+        generate_taobao_online.generate(spark, config)
+
+
 def test_job_writes_a_log_that_builds_and_its_best_auc(spark, tmp_path, monkeypatch):
     def config(*settings):
         small = [f"data.synthetic.{key}={value}" for key, value in asdict(SHAPE).items()]
