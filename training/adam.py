@@ -1,6 +1,6 @@
 """Adam (Kingma and Ba, ICLR 2015), in place, on dense tensors and on single rows of tables."""
 
-import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -8,13 +8,23 @@ from torch import Tensor
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
+Number = TypeVar("Number", float, Tensor)
 
-def adam_(value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, step: int, lr: float) -> None:
-    """One Adam step on `value` with its moments `first` and `second`; `step` counts from 1. All shapes equal."""
+
+def corrected(lr: float, step: Number) -> tuple[Number, Number]:
+    """The rate and the spread of a step, which make up for moments that began at zero; `step` counts from 1."""
+    return lr / (1 - BETAS[0] ** step), (1 - BETAS[1] ** step) ** 0.5
+
+
+def adam_(value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: Number, spread: Number) -> None:
+    """One Adam step on `value` with its moments `first` and `second`, all of one shape.
+
+    `rate` and `spread` are those of `corrected`, or tensors of them that broadcast against `value`.
+    """
     first.lerp_(gradient, 1 - BETAS[0])
     second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-    scale = second.sqrt().div_(math.sqrt(1 - BETAS[1] ** step)).add_(EPSILON)
-    value.addcdiv_(first, scale, value=-lr / (1 - BETAS[0] ** step))
+    scale = second.sqrt().div_(spread).add_(EPSILON)
+    value.sub_(first.mul(rate).div_(scale))
 
 
 class Moments:
@@ -35,13 +45,13 @@ class Moments:
     def update_(self, name: str, value: Tensor, gradient: Tensor, lr: float) -> None:
         """Steps the whole of `value`."""
         first, second = self._of(name, value)
-        adam_(value, gradient, first, second, self.step_count, lr)
+        adam_(value, gradient, first, second, *corrected(lr, self.step_count))
 
     def update_rows_(self, name: str, table: Tensor, ids: Tensor, gradient: Tensor, lr: float) -> None:
         """Steps the rows `ids` (distinct) of `table` by `gradient`, shape (len(ids), dim)."""
         first, second = self._of(name, table)
         rows, first_rows, second_rows = table[ids], first[ids], second[ids]
-        adam_(rows, gradient, first_rows, second_rows, self.step_count, lr)
+        adam_(rows, gradient, first_rows, second_rows, *corrected(lr, self.step_count))
         for whole, part in ((table, rows), (first, first_rows), (second, second_rows)):
             whole.index_copy_(0, ids, part)
 

@@ -124,19 +124,16 @@ class Adapter:
         return adapter
 
     def _groups(self, train: Rows, rounds: Mapping[int, int]) -> Iterator[list[int]]:
-        """Domains with as many rounds and as many batches, of like size, that fit into a step together."""
+        """Domains with as many rounds, of like size, that fit into a step together; none larger than the next."""
 
         def size(domain: int) -> int:
             return len(train.rows_of[domain])
 
-        def steps(domain: int) -> tuple[int, int]:
-            return rounds[domain], -(-size(domain) // self.settings.batch_size)
-
         group: list[int] = []
-        for domain in sorted(rounds, key=lambda domain: (steps(domain), size(domain), domain)):
+        for domain in sorted(rounds, key=lambda domain: (rounds[domain], size(domain), domain)):
             width = max(min(size(domain), self.settings.batch_size), self.helpers.widest)
             full = len(group) == MOST_DOMAINS or (len(group) + 1) * width > MOST_ROWS
-            if group and (full or steps(domain) != steps(group[0])):
+            if group and (full or rounds[domain] != rounds[group[0]]):
                 yield group
                 group = []
             group.append(domain)

@@ -66,7 +66,7 @@ class Group:
         return group
 
     def unstack(self, theta: Parameters) -> list[Specific]:
-        size = len(next(iter(self.tensors().values())))
+        size = len(self)
         dense = [value.reshape(size, -1) for value in self.dense.values()]
         dense = torch.cat(dense, dim=1) if dense else theta.like.new_empty(size, 0)
         domains = []
@@ -81,6 +81,17 @@ class Group:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is trained, by name; views, not copies."""
         return {**self.dense, **self.rows}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors().values())))
+
+    def last(self, count: int) -> "Group":
+        """The last `count` domains; views, not copies."""
+
+        def cut(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value[-count:] for name, value in tensors.items()}
+
+        return Group(cut(self.dense), cut(self.ids), cut(self.rows))
 
     def clone(self) -> "Group":
         return self.replaced({name: value.clone() for name, value in self.tensors().items()})

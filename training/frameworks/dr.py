@@ -1,7 +1,6 @@
 """Domain Regularization (MAMDR, ICDE 2023, Algorithm 2), for many domains side by side."""
 
-from training.adam import Moments
-from training.frameworks.group_run import GroupRun
+from training.frameworks.group_run import GroupMoments, GroupRun
 from training.specific import Group
 
 
@@ -12,7 +11,7 @@ def regularize(group: Group, run: GroupRun) -> None:
     keeps its own domain id, and only rows of tables that occur in the target's training data get an offset. Adam's
     moments start at zero and live for the round, each domain's its own.
     """
-    settings, moments = run.settings, Moments()
+    settings, moments = run.settings, GroupMoments(group)
     for helper in run.helper_batches():  # lines 1 and 2
         walker = group.clone()  # line 3
         run.step(walker, helper, moments, settings.inner_lr)  # line 4

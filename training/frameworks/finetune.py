@@ -1,12 +1,11 @@
 """Finetune: theta^i learned from the domain's own rows alone, for many domains side by side."""
 
-from training.adam import Moments
-from training.frameworks.group_run import GroupRun
+from training.frameworks.group_run import GroupMoments, GroupRun
 from training.specific import Group
 
 
 def finetune(group: Group, run: GroupRun) -> None:
     """One pass over each domain's own rows, in place, by an Adam of its own that lives for the pass."""
-    moments = Moments()
+    moments = GroupMoments(group)
     for own in run.own_batches():
         run.step(group, own, moments, run.settings.finetune_lr)

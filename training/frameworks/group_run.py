@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.adam import Moments
+from training.adam import adam_, corrected
 from training.batches import Rows
 from training.errors import UserError
 from training.helpers import Helpers
@@ -39,7 +39,7 @@ class GroupRun:
     """One round for some domains.
 
     Attributes:
-        domains: their ids; all have the same number of batches of settings.batch_size rows in `train`.
+        domains: their ids; none has more rows in `train` than the next.
         reservoir: the helper domains, and their rows.
         directions: see training/subspace.py.
         turn: the number of the round; (seed, domain, turn) decides helpers and order of rows.
@@ -84,36 +84,57 @@ class GroupRun:
         )
 
     def own_batches(self) -> Iterator[Lines]:
-        """A pass over each domain's rows in random order, a batch of each domain at a time."""
+        """A pass over each domain's rows in random order, a batch of each domain at a time.
+
+        Smaller domains are through sooner: the last batches are of the last domains only.
+        """
         size = self.settings.batch_size
         orders = [
             rng.permutation(self.train.rows_of[domain]) for domain, rng in zip(self.domains, self._rngs, strict=True)
         ]
-        for begin in range(0, len(orders[0]), size):
-            yield self.train.take([order[begin : begin + size] for order in orders])
+        for begin in range(0, len(orders[-1]), size):
+            yield self.train.take([order[begin : begin + size] for order in orders if begin < len(order)])
 
-    def step(self, group: Group, batch: Lines, moments: Moments, lr: float) -> None:
-        """One Adam step on each domain's offsets, in place, by its own mean loss; theta^S stays as it is.
+    def step(self, group: Group, batch: Lines, moments: "GroupMoments", lr: float) -> None:
+        """One Adam step on the offsets of the last domains, as many as `batch` has, in place; theta^S stays as it is.
 
-        The sum of the losses has the same gradients. Raises UserError if a loss is NaN or infinite.
+        Each domain by its own mean loss; the sum of the losses has the same gradients. Raises UserError if a loss is
+        NaN or infinite.
         """
         features, labels, weights = batch
+        group, domains = group.last(len(labels)), self.domains[-len(labels) :]
         leaves = {name: value.detach().requires_grad_() for name, value in group.tensors().items()}
         logits = group_logits(self.model, self.theta, group.replaced(leaves), features)
         losses = binary_cross_entropy_with_logits(logits, labels, reduction="none")
         by_domain = (losses * weights).sum(1) / weights.sum(1)
         if not torch.isfinite(by_domain).all():
-            domain = self.domains[int(torch.isfinite(by_domain).logical_not().nonzero()[0])]
+            domain = domains[int(torch.isfinite(by_domain).logical_not().nonzero()[0])]
             raise UserError(
                 f"loss of theta^i of domain_id {domain} is not finite in round {self.turn}: "
                 "a lower framework.dr_inner_lr may help"
             )
         found = torch.autograd.grad(by_domain.sum(), list(leaves.values()), allow_unused=True)
-        moments.begin_step()
-        with torch.no_grad():
-            for (name, value), gradient in zip(group.tensors().items(), found, strict=True):
-                if gradient is None:
-                    continue
-                if name in group.rows:
-                    gradient[:, -1] = 0
-                moments.update_(name, value, gradient, lr)
+        gradients = {name: value for name, value in zip(leaves, found, strict=True) if value is not None}
+        for name in gradients.keys() & group.rows.keys():
+            gradients[name][:, -1] = 0
+        moments.step_(group, gradients, lr)
+
+
+class GroupMoments:
+    """Adam's moments of the domains of a group, zero at first; each domain counts its own steps."""
+
+    def __init__(self, group: Group) -> None:
+        self._first = {name: torch.zeros_like(value) for name, value in group.tensors().items()}
+        self._second = {name: torch.zeros_like(value) for name, value in group.tensors().items()}
+        self._steps = torch.zeros(len(group), dtype=torch.float64, device=next(iter(self._first.values())).device)
+
+    @torch.no_grad()
+    def step_(self, group: Group, gradients: dict[str, Tensor], lr: float) -> None:
+        """One step on the last domains, those that are in `group`."""
+        last = slice(-len(group), None)
+        self._steps[last] += 1
+        for name, gradient in gradients.items():
+            value = group.tensors()[name]
+            line = (-1, *[1] * (value.dim() - 1))
+            rate, spread = (number.to(value.dtype).view(line) for number in corrected(lr, self._steps[last]))
+            adam_(value, gradient, self._first[name][last], self._second[name][last], rate, spread)
