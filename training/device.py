@@ -1,11 +1,14 @@
 """Where and how torch computes."""
 
+import ctypes
 import os
 
 import numpy as np
 import torch
 
 from training.errors import UserError
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 
 
 def choose_device(name: str, local_rank: int, local_size: int) -> torch.device:
@@ -26,11 +29,17 @@ def choose_device(name: str, local_rank: int, local_size: int) -> torch.device:
 
 
 def use_cpu(threads: int) -> None:
-    """Sets the threads of this process, and lets numbers too small for a normal float be zero.
+    """Sets the threads of this process, and saves it two wastes of time.
 
-    The Adam moments of a unit that no longer learns decay into that range, where the CPU is ten times slower.
+    Numbers too small for a normal float become zero: the Adam moments of a unit that no longer learns decay into that
+    range, where the CPU is ten times slower. And up to 1 GiB of freed memory is kept: groups of theta^i make and free
+    tensors of many megabytes in every step, and pages that come anew from the system cost a tenth of the time of DR.
     """
     for kind in (np.float32, np.float64):
         np.finfo(kind)  # NumPy looks these limits up once, and warns where it finds no subnormal numbers
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):  # glibc has it
+        library.mallopt(MMAP_THRESHOLD, 32 << 20)
+        library.mallopt(TRIM_THRESHOLD, 1 << 30)
