@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
@@ -26,19 +26,21 @@ ROWS_AT_A_TIME = 1 << 18
 ROWS_A_TASK = 1 << 21
 LOG = "domain long, user long, item long, label tinyint, logit double"
 
+Columns = Callable[[np.ndarray], dict]  # numbers -> column by name
+
 
 def generate(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
     shape = Shape.of(config.data)
     _refuse_other_tables(spark, config.data.path)
-    log = numbers(spark, shape.samples).mapInArrow(_drawing(shape, config), LOG)
-    keyed = log.select(
-        *(F.concat(F.lit(name[0]), name).alias(name) for name in ("user", "item", "domain")), "label", "logit"
-    )
+    log = draw(spark, shape.samples, _log_columns(shape, config), LOG)
+    keyed = log.select(*(_key(name, name).alias(name) for name in ("user", "item", "domain")), "label", "logit")
     keyed.write.format("delta").mode("overwrite").save(config.data.path)
     for name, owner, count in (("user", USER, shape.users), ("item", ITEM, shape.items)):
-        tables.overwrite(_vectors(spark, name, owner, count, config.seed), "vectors", config.table(f"{name}_vectors"))
+        drawn = draw(spark, count, _vector_columns(owner, config.seed), "id long, vector array<float>")
+        keyed = drawn.select(_key(name, "id").alias("key"), "vector")
+        tables.overwrite(keyed, "vectors", config.table(f"{name}_vectors"))
     scores = tables.read(spark, config.data.path).withColumn("model", F.lit("truth"))
     best = auc_by(scores, "domain").withColumnRenamed("domain_id", "domain_key").drop("model", "logloss")
     tables.overwrite(best.withColumnRenamed("auc", "best_auc"), "truth", config.table("truth"))
@@ -62,33 +64,34 @@ def _refuse_other_tables(spark: SparkSession, path: str) -> None:
         raise UserError(f"data.path {path} has a table that is no synthetic log: give the path of a new one")
 
 
-def numbers(spark: SparkSession, count: int) -> DataFrame:
-    """The numbers below `count` as column id, in tasks of some millions."""
+def draw(spark: SparkSession, count: int, columns: Columns, schema: str) -> DataFrame:
+    """One row for each number below `count`: what `columns` makes of an array of numbers, in tasks of some millions."""
+
+    def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for numbers in _chunks(batches):
+            yield pa.RecordBatch.from_pydict(columns(numbers))
+
     tasks = max(-(-count // ROWS_A_TASK), min(count, spark.sparkContext.defaultParallelism))
-    return spark.range(0, count, 1, tasks)
+    return spark.range(0, count, 1, tasks).mapInArrow(make, schema)
 
 
-def _drawing(shape: Shape, config: Config) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _log_columns(shape: Shape, config: Config) -> Columns:
     seed, synthetic = config.seed, config.data.synthetic
-
-    def draw(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for rows in _chunks(batches):
-            log = draw_log(rows, shape, seed, synthetic.conflict, synthetic.noise)
-            yield pa.RecordBatch.from_pydict(vars(log))
-
-    return draw
+    return lambda rows: vars(draw_log(rows, shape, seed, synthetic.conflict, synthetic.noise))
 
 
-def _vectors(spark: SparkSession, name: str, owner: int, count: int, seed: int) -> DataFrame:
-    def draw(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for ids in _chunks(batches):
-            values = vectors(owner, ids, seed).astype(np.float32)
-            offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
-            lists = pa.ListArray.from_arrays(offsets, pa.array(values.ravel()))
-            yield pa.RecordBatch.from_pydict({"id": ids, "vector": lists})
+def _vector_columns(owner: int, seed: int) -> Columns:
+    def columns(ids: np.ndarray) -> dict:
+        values = vectors(owner, ids, seed).astype(np.float32)
+        offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
+        return {"id": ids, "vector": pa.ListArray.from_arrays(offsets, pa.array(values.ravel()))}
 
-    drawn = numbers(spark, count).mapInArrow(draw, "id long, vector array<float>")
-    return drawn.select(F.concat(F.lit(name[0]), "id").alias("key"), "vector")
+    return columns
+
+
+def _key(name: str, number: str) -> Column:
+    """The key of the user, item or domain with a number: u7, i7, d7."""
+    return F.concat(F.lit(name[0]), number)
 
 
 def _chunks(batches: Iterator[pa.RecordBatch]) -> Iterator[np.ndarray]:

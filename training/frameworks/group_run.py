@@ -133,8 +133,9 @@ class GroupMoments:
         """One step on the last domains, those that are in `group`."""
         last = slice(-len(group), None)
         self._steps[last] += 1
+        corrections, tensors = corrected(lr, self._steps[last]), group.tensors()
         for name, gradient in gradients.items():
-            value = group.tensors()[name]
+            value = tensors[name]
             line = (-1, *[1] * (value.dim() - 1))
-            rate, spread = (number.to(value.dtype).view(line) for number in corrected(lr, self._steps[last]))
+            rate, spread = (number.to(value.dtype).view(line) for number in corrections)
             adam_(value, gradient, self._first[name][last], self._second[name][last], rate, spread)
