@@ -1,6 +1,7 @@
 """Domain-bucketed sampling: the rows of a patch, cut into batches that are pure in a domain or a pack of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,12 +89,20 @@ class Patch:
         self.labels = torch.tensor(columns[LABEL]).to(device, dtype)
         self.features = to_features(columns, device)
         self.ids, self._local = number_ids(self.features, features_of)
+        self._features_of = features_of
 
     def batch(self, rows: np.ndarray, local: bool = False) -> Batch:
         """The batch of these rows; with `local`, their ids number those in `ids` instead."""
         index = torch.from_numpy(rows).to(self.labels.device)
         source = self._local if local else self.features
         return Batch({name: column[index] for name, column in source.items()}, self.labels[index])
+
+    def numbered(self, vocabularies: Iterable[str]) -> "Patch":
+        """The same rows, with ids of these vocabularies that number those in `ids`."""
+        result = copy(self)
+        names = [name for vocabulary in vocabularies for name in self._features_of[vocabulary]]
+        result.features = {**self.features, **{name: self._local[name] for name in names}}
+        return result
 
     def domain_rows(self) -> list[np.ndarray]:
         """The row numbers of each domain."""

@@ -133,7 +133,12 @@ def _mean_over_ranks(own: Gradients | None, parameters: Parameters, ranks: Ranks
     count = summed.pop("").item()
     rows = {}
     for vocabulary, (ids, tables) in own.rows.items():
-        all_ids, sums, _ = ranks.sum_rows(f"gradients.{vocabulary}", ids, tables)
+        known = parameters.ids.get(vocabulary)
+        all_ids, sums, _ = ranks.sum_rows(f"gradients.{vocabulary}", ids if known is None else known[ids], tables)
+        if known is not None:  # of other ranks' rows, those that this one has too
+            held = torch.isin(all_ids, known, assume_unique=True)
+            all_ids = torch.searchsorted(known, all_ids[held])
+            sums = {name: total[held] for name, total in sums.items()}
         rows[vocabulary] = (all_ids, {name: total / count for name, total in sums.items()})
     return Gradients({name: total / count for name, total in summed.items()}, rows)
 

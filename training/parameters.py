@@ -1,12 +1,16 @@
 """theta^S: dense parameters, embedding tables, and the working copy of a patch of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
+from training.adam import Moments
 from training.ranks import Ranks
+from training.shards import Shard
 from training.vocabularies import by_vocabulary
+
+FIRST, SECOND = "first.", "second."  # the moments of a sharded table, as tables of its shard
 
 
 @dataclass
@@ -23,6 +27,8 @@ class Parameters:
         features_of: for each such vocabulary the features that hold its ids.
         ids: for each vocabulary the global row numbers of the rows in the tables, sorted, where those are a patch's
             share; empty where the tables are whole.
+        shards: by vocabulary, tables that no rank has whole; those are not in `tables`.
+        static: of a copy to train on, by sharded table, its rows as they were pulled: the static cache of Fig. 7.
     """
 
     dense: dict[str, Tensor]
@@ -32,20 +38,28 @@ class Parameters:
     vocabulary_of: Mapping[str, str]
     features_of: Mapping[str, tuple[str, ...]]
     ids: dict[str, Tensor] = field(default_factory=dict)
+    shards: dict[str, Shard] = field(default_factory=dict)
+    static: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: nn.Module) -> "Parameters":
-        """The parameters of `model`; see training/models/__init__.py for what a model says of its tables."""
+    def of(cls, model: nn.Module, shards: dict[str, Shard] | None = None) -> "Parameters":
+        """The parameters of `model`; see training/models/__init__.py for what a model says of its tables.
+
+        Of tables that are sharded the module has a single row, which is not used.
+        """
+        shards = shards or {}
         tables = model.tables
+        elsewhere = {name for name, vocabulary in tables.items() if vocabulary in shards}
         named = {name: parameter.detach() for name, parameter in model.named_parameters()}
         trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         return cls(
             dense={name: value for name, value in named.items() if name in trained and name not in tables},
-            tables={name: named[name] for name in tables if name in trained},
+            tables={name: named[name] for name in tables if name in trained - elsewhere},
             frozen={name: named[name] for name in tables if name in named and name not in trained},
             statistics={name: value for name, value in model.named_buffers() if value.is_floating_point()},
             vocabulary_of=dict(tables),
             features_of=by_vocabulary(model.vocabularies, set(tables.values())),
+            shards=shards,
         )
 
     @property
@@ -73,16 +87,24 @@ class Parameters:
             self.statistics[name].index_copy_(0, ids[self.vocabulary_of[name]], rows[name])
 
     def pull(self, ids: dict[str, Tensor]) -> "Parameters":
-        """A copy to train on, with only the rows of `ids` (sorted, by vocabulary): the dynamic cache of Fig. 7."""
+        """A copy to train on, with only the rows of `ids` (sorted, by vocabulary): the dynamic cache of Fig. 7.
+
+        Where there are shards, every rank must call it.
+        """
         dense_statistics = {name: value for name, value in self.statistics.items() if name not in self.vocabulary_of}
+        static = {}
+        for vocabulary, shard in self.shards.items():
+            pulled = shard.pull(ids[vocabulary], self.sharded_tables(vocabulary))
+            static |= {name: rows.to(self.like) for name, rows in pulled.items()}
         return Parameters(
             _clone(self.dense),
-            self.rows(self.tables, ids),
+            self.rows(self.tables, ids) | _clone(static),
             self.rows(self.frozen, ids),
             _clone(dense_statistics) | self.rows(self.statistics, ids),
             self.vocabulary_of,
             self.features_of,
             ids,
+            static=static,
         )
 
     def push(self, walker: "Parameters", rate: float, ranks: Ranks) -> None:
@@ -94,10 +116,52 @@ class Parameters:
             own[name].add_(step, alpha=rate)
         for vocabulary, ids in walker.ids.items():
             of_vocabulary = [name for name in own if self.vocabulary_of.get(name) == vocabulary]
-            moved = {name: walked[name] - own[name][ids] for name in of_vocabulary}
-            all_ids, sums, counts = ranks.sum_rows(f"push.{vocabulary}", ids, moved)
-            for name, total in sums.items():
-                own[name].index_add_(0, all_ids, total / counts.unsqueeze(1), alpha=rate)
+            if of_vocabulary:
+                moved = {name: walked[name] - own[name][ids] for name in of_vocabulary}
+                all_ids, sums, counts = ranks.sum_rows(f"push.{vocabulary}", ids, moved)
+                for name, total in sums.items():
+                    own[name].index_add_(0, all_ids, total / counts.unsqueeze(1), alpha=rate)
+        for vocabulary, shard in self.shards.items():
+            names = self.sharded_tables(vocabulary)
+            moved = {name: walked[name] - walker.static[name] for name in names}
+            shard.push(walker.ids[vocabulary], moved, rate)
+
+    def cache(self, ids: dict[str, Tensor], moments: Moments) -> "Parameters":
+        """These parameters, with a copy of the rows of `ids` in place of the tables that are sharded.
+
+        Adam's moments of those rows lie beside them, and are put into `moments`. Every rank must call it.
+        """
+        if not self.shards:
+            return self
+        static = {}
+        for vocabulary, shard in self.shards.items():
+            names = self.sharded_tables(vocabulary)
+            for name in names:
+                shard.add(FIRST + name, shard.dims[name], scale=0)
+                shard.add(SECOND + name, shard.dims[name], scale=0)
+            pulled = shard.pull(ids[vocabulary], [prefix + name for name in names for prefix in ("", FIRST, SECOND)])
+            static |= {name: rows.to(self.like) for name, rows in pulled.items()}
+            for name in names:
+                moments.first[name], moments.second[name] = (
+                    static[prefix + name].clone() for prefix in (FIRST, SECOND)
+                )
+        tables = {name: static[name].clone() for vocabulary in self.shards for name in self.sharded_tables(vocabulary)}
+        own_ids = {vocabulary: ids[vocabulary] for vocabulary in self.shards}
+        return replace(self, tables=self.tables | tables, ids=own_ids, shards={}, static=static)
+
+    def write_back(self, cache: "Parameters", moments: Moments) -> None:
+        """Gives the owners of sharded rows what became of `cache`, and takes their moments out of `moments`."""
+        for vocabulary, shard in self.shards.items():
+            now = {}
+            for name in self.sharded_tables(vocabulary):
+                now[name] = cache.tables[name]
+                now[FIRST + name], now[SECOND + name] = moments.first.pop(name), moments.second.pop(name)
+            moved = {name: rows - cache.static[name] for name, rows in now.items()}
+            shard.push(cache.ids[vocabulary], moved, 1.0)
+
+    def sharded_tables(self, vocabulary: str) -> list[str]:
+        """The sharded tables that are looked up by ids of `vocabulary`."""
+        return [name for name, of in self.vocabulary_of.items() if of == vocabulary and vocabulary in self.shards]
 
     def copy_(self, other: Mapping[str, Tensor]) -> None:
         """Takes over the values of `other`, by name."""

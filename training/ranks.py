@@ -18,12 +18,14 @@ class Ranks:
 
     Attributes:
         rank: this worker, from 0. size: the number of workers. local_size: those on this machine.
+        bytes_sent: of tensors, by this worker to others: in an allreduce as in a ring, in an allgather once to each.
     """
 
     def __init__(self) -> None:
         hvd.init()
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+        self.bytes_sent = 0
 
     @property
     def is_root(self) -> bool:
@@ -47,7 +49,9 @@ class Ranks:
         """The arrays of all ranks, one after the other along the first axis."""
         if self.size == 1:
             return array
-        return hvd.allgather(torch.from_numpy(np.ascontiguousarray(array)), name=name).numpy()
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        self._count(tensor, self.size - 1)
+        return hvd.allgather(tensor, name=name).numpy()
 
     def max(self, name: str, value: int) -> int:
         return int(self.gather(name, np.array([value])).max())
@@ -62,6 +66,8 @@ class Ranks:
     def _reduce(self, name: str, tensors: dict[str, Tensor], operation: int) -> dict[str, Tensor]:
         if self.size == 1 or not tensors:
             return tensors
+        for tensor in tensors.values():
+            self._count(tensor, 2 * (self.size - 1) / self.size)
         reduced = hvd.grouped_allreduce(list(tensors.values()), name=name, op=operation)
         return dict(zip(tensors, reduced, strict=True))
 
@@ -80,6 +86,8 @@ class Ranks:
         """
         if self.size == 1:
             return ids, tables, torch.ones_like(ids)
+        for tensor in (ids, *tables.values()):
+            self._count(tensor, self.size - 1)
         handles = {"": hvd.allgather_async(ids, name=f"{name}.ids")}
         for table, rows in tables.items():
             handles[table] = hvd.allgather_async(rows, name=f"{name}.{table}")
@@ -92,3 +100,20 @@ class Ranks:
             for table, rows in gathered.items()
         }
         return all_ids, sums, counts
+
+    def exchange(self, name: str, rows: Tensor, splits: Tensor) -> tuple[Tensor, Tensor]:
+        """Sends the first splits[0] of `rows` to rank 0, the next splits[1] to rank 1, and so on.
+
+        Returns:
+            The rows that came, those of rank 0 first, and how many came from each rank.
+
+        Example, two ranks: rank 0 sends [1, 2, 3] by [1, 2], rank 1 [4, 5] by [2, 0]; rank 0 gets [1, 4, 5] and
+        [1, 2], rank 1 gets [2, 3] and [2, 0].
+        """
+        if self.size == 1:
+            return rows, splits
+        self._count(rows, 1 - splits[self.rank].item() / max(len(rows), 1))
+        return hvd.alltoall(rows.contiguous(), splits=splits.int(), name=name)
+
+    def _count(self, tensor: Tensor, times: float) -> None:
+        self.bytes_sent += round(tensor.numel() * tensor.element_size() * times)

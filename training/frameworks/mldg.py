@@ -20,7 +20,7 @@ def mldg(theta: Parameters, patch: Patch, run: Run) -> None:
     """
     framework = run.framework
 
-    def gradients(group: list[np.ndarray]) -> Gradients:
+    def gradients(theta: Parameters, patch: Patch, group: list[np.ndarray]) -> Gradients:
         objective = partial(
             generalisation_loss,
             held_out=len(group[-1]) if len(group) > 1 else 0,
@@ -30,7 +30,7 @@ def mldg(theta: Parameters, patch: Patch, run: Run) -> None:
         return run.inner.gradients(theta, patch.batch(np.concatenate(group)), objective)
 
     groups = in_groups(run.walk_batches(patch), max(2, round(1 / framework.meta_share)))
-    run.inner.step_together(theta, groups, gradients, run.ranks)
+    run.step_together(theta, patch, groups, gradients)
 
 
 def generalisation_loss(

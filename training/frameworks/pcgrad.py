@@ -17,12 +17,12 @@ def pcgrad(theta: Parameters, patch: Patch, run: Run) -> None:
     every batch is in one step of the epoch. Ranks compare batches of their own, and step by the mean over ranks.
     """
 
-    def gradients(group: list[np.ndarray]) -> Gradients:
+    def gradients(theta: Parameters, patch: Patch, group: list[np.ndarray]) -> Gradients:
         found = [run.inner.gradients(theta, patch.batch(rows)) for rows in group]
         return combine(found, projection_weights(gram_matrix(found), run.rng))
 
     groups = in_groups(run.walk_batches(patch), run.framework.pcgrad_domains)
-    run.inner.step_together(theta, groups, gradients, run.ranks)
+    run.step_together(theta, patch, groups, gradients)
 
 
 def projection_weights(gram: Tensor, rng: np.random.Generator) -> Tensor:

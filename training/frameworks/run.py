@@ -1,15 +1,18 @@
 """What a framework works with in a round, beside theta and a patch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from training.batches import Patch, domain_walk
 from training.config import FrameworkConfig, TrainingConfig
-from training.inner import InnerOptimizer, Objective, mean_loss
+from training.inner import Gradients, InnerOptimizer, Objective, mean_loss
 from training.parameters import Parameters
 from training.ranks import Ranks
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -34,9 +37,25 @@ class Run:
         self, theta: Parameters, patch: Patch, batches: Sequence[np.ndarray], objective: Objective = mean_loss
     ) -> None:
         """A step on theta for each batch; ranks step together by the mean of their gradients."""
-        self.inner.step_together(
-            theta, batches, lambda rows: self.inner.gradients(theta, patch.batch(rows), objective), self.ranks
+        self.step_together(
+            theta, patch, batches, lambda at, rows_of, rows: self.inner.gradients(at, rows_of.batch(rows), objective)
         )
+
+    def step_together(
+        self,
+        theta: Parameters,
+        patch: Patch,
+        items: Sequence[T],
+        gradients: Callable[[Parameters, Patch, T], Gradients],
+    ) -> None:
+        """A step on theta for each item, by `gradients(parameters, patch, item)` at the parameters of then.
+
+        Those, and the patch with them, number the rows of sharded tables as they are cached here.
+        """
+        cache = theta.cache(patch.ids, self.inner.moments)
+        patch = patch.numbered(theta.shards)
+        self.inner.step_together(cache, items, lambda item: gradients(cache, patch, item), self.ranks)
+        theta.write_back(cache, self.inner.moments)
 
 
 def in_groups(batches: Sequence[np.ndarray], size: int) -> list[list[np.ndarray]]:

@@ -1,9 +1,11 @@
-"""The frameworks on two ranks under horovodrun against simulations in one process, in float64 to 1e-6."""
+"""The frameworks under horovodrun, in float64 to 1e-6: on two ranks against simulations in one process, and on one, two
+and three ranks with sharded tables against whole ones."""
 
 import copy
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from tests.training.reference import LEARNED, PlainAdam, assert_close, loss_of, named, small_model, walk
-from tests.training.two_ranks import FRAMEWORK, LR, TRAINING, rows_of
+from tests.training.some_ranks import FRAMEWORK, LR, TRAINING, rows_of
 from training.batches import Patch, domain_walk, shuffled_batches
 from training.parameters import Parameters
 
@@ -19,14 +21,25 @@ RANKS = (0, 1)
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    root = Path(__file__).parents[2]
-    command = ["horovodrun", "-np", "2", sys.executable, "tests/training/two_ranks.py", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {path.stem: torch.load(path) for path in folder.glob("*.pt")}
+def on_ranks(tmp_path_factory):
+    """Runs some_ranks.py on some ranks, once, and returns what it saved."""
+
+    @cache
+    def run(ranks):
+        folder = tmp_path_factory.mktemp("ranks")
+        root = Path(__file__).parents[2]
+        command = ["horovodrun", "-np", str(ranks), sys.executable, "tests/training/some_ranks.py", str(folder)]
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {path.stem: torch.load(path) for path in folder.glob("*.pt")}
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def results(on_ranks):
+    return on_ranks(2)
 
 
 def walks(model, turn):
@@ -111,3 +124,11 @@ def test_rows_are_added_up_over_ranks(results):
     for rank in RANKS:
         ids, sums, counts = results[f"sum-{rank}"]
         assert (ids.tolist(), sums["table"].tolist(), counts.tolist()) == ([1, 3], [[1.0], [7.0]], [1, 2])
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("framework", LEARNED)
+def test_sharded_tables_learn_what_whole_ones_learn(on_ranks, framework, ranks):
+    found = on_ranks(ranks)
+    for rank in range(ranks):
+        assert_close(found[f"sharded-{framework}-{rank}"], found[f"{framework}-{rank}"])

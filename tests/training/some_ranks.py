@@ -1,0 +1,71 @@
+"""Run by test_some_ranks.py: rounds of each framework on each rank's own rows, with tables whole and sharded."""
+
+import sys
+
+import numpy as np
+import torch
+
+from tests.training.reference import LEARNED, SIZES, named, random_rows, small_model
+from training.batches import Patch
+from training.config import FrameworkConfig, TrainingConfig
+from training.frameworks.run import Run
+from training.inner import InnerOptimizer
+from training.parameters import Parameters
+from training.ranks import Ranks
+from training.shards import Shard
+
+FRAMEWORK, TRAINING = FrameworkConfig(outer_lr=0.3), TrainingConfig(batch_size=8)
+LR = 0.01
+
+
+def rows_of(rank):
+    """The second rank has fewer rows, other domains and, in part, other users."""
+    columns = random_rows((40, 21, 30)[rank], seed=rank, domains=((0, 1), (2, 3), (1, 2))[rank])
+    return {**columns, "user_id": columns["user_id"] % 4 + 2 * (rank % 2)}
+
+
+def learned(framework, ranks, sharded=()):
+    """The parameters that two rounds lead to, from the same values whether or not some vocabularies are sharded."""
+    model = small_model(framework=framework)
+    start = named(model)
+    shards = {name: Shard(name, SIZES[name], 0, ranks, torch.float64) for name in sharded}
+    theta = Parameters.of(model, shards)
+    for vocabulary, shard in shards.items():
+        for name in theta.sharded_tables(vocabulary):
+            shard.load({"ids": torch.arange(SIZES[vocabulary]), name: start[name]})
+    patch = Patch(rows_of(ranks.rank), theta.features_of, torch.device("cpu"), torch.float64)
+    inner = InnerOptimizer(model, LR)
+    for turn in range(2):
+        rng = np.random.default_rng([ranks.rank, turn])
+        LEARNED[framework].learn(theta, patch, Run(inner, FRAMEWORK, TRAINING, ranks, rng))
+    for vocabulary, shard in shards.items():
+        rows = shard.pull(torch.arange(shard.size), theta.sharded_tables(vocabulary))
+        model.load_state_dict(rows, strict=False)
+    return named(model)
+
+
+def check_collectives(ranks, folder):
+    assert ranks.on_root("root", lambda: [ranks.rank]) == [0]
+    assert ranks.max("max", ranks.rank) == ranks.size - 1
+    assert ranks.gather("none on one", np.zeros((ranks.rank * 2, 3))).shape[1] == 3
+    assert (
+        ranks.gather("gather", np.full(ranks.rank + 1, ranks.rank)).tolist()
+        == [0, 1, 1, 2, 2, 2][: ranks.size * (ranks.size + 1) // 2]
+    )
+    if ranks.size == 2:
+        ids = torch.tensor([[1, 3], [3]][ranks.rank])
+        rows = {"table": torch.tensor([[[1.0], [2.0]], [[5.0]]][ranks.rank])}
+        torch.save(ranks.sum_rows("sum", ids, rows), f"{folder}/sum-{ranks.rank}.pt")
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    ranks = Ranks()
+    for name in LEARNED:
+        torch.save(learned(name, ranks), f"{folder}/{name}-{ranks.rank}.pt")
+        torch.save(learned(name, ranks, ("user_id", "item_id")), f"{folder}/sharded-{name}-{ranks.rank}.pt")
+    check_collectives(ranks, folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
