@@ -1,7 +1,6 @@
 """Forward passes inside Spark tasks: samples in, logits of theta^S and of theta^S + theta^i out."""
 
 import pyarrow as pa
-import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -35,7 +34,7 @@ def score(
         use_cpu(threads=1)
         model, theta = open_theta(key)
         columns = to_columns(rows, names_read)
-        shared = predict(model, columns, torch.device("cpu"))
+        shared = predict(model, theta, columns)
         known = {row["domain_id"]: from_row(row, theta) for row in parameters.to_pylist()}
         known = {domain: value for domain, value in known.items() if value is not None}
         parts = []

@@ -11,6 +11,8 @@ from torch import Tensor
 from training.schema import LABEL
 from training.vocabularies import number_ids
 
+WINDOW = 64  # times as many rows as ids may be in a part: where to cut next is looked for in no more
+
 Columns = dict[str, np.ndarray]  # domain_id, user_id, item_id, label, ...: one array a column
 
 
@@ -107,6 +109,31 @@ class Patch:
     def domain_rows(self) -> list[np.ndarray]:
         """The row numbers of each domain."""
         return np.split(np.arange(self.rows), self.starts[1:]) if self.rows else []
+
+
+def cut_to_fit(columns: Columns, features_of: Mapping[str, tuple[str, ...]], most_ids: int) -> list[Columns]:
+    """Parts of rows sorted by domain with at most `most_ids` distinct ids each, of the vocabularies in `features_of`.
+
+    A cut is between domains, unless a domain alone has more. A single row is a part whatever its ids.
+
+    Example: at most 4 ids, of domains 0, 0, 1, 1 with users 7, 8, 7, 9 and items 1, 1, 2, 3: a cut after two rows.
+    """
+    parts, begin, rows = [], 0, len(columns[LABEL])
+    while begin < rows:
+        end = min(rows, begin + max(1, WINDOW * most_ids))
+        new = np.zeros(end - begin, np.int64)  # ids that a row is the first to have
+        for names in features_of.values():
+            values = np.concatenate([columns[name][begin:end].reshape(end - begin, -1) for name in names], axis=1)
+            _, first = np.unique(values, return_index=True)
+            new += np.bincount(first // values.shape[1], minlength=end - begin)
+        fitting = begin + max(1, int(np.searchsorted(np.cumsum(new), most_ids, side="right")))
+        if fitting < rows:
+            domain = columns["domain_id"]
+            whole = int(np.searchsorted(domain, domain[fitting]))
+            fitting = whole if whole > begin else fitting
+        parts.append({name: column[begin:fitting] for name, column in columns.items()})
+        begin = fitting
+    return parts
 
 
 def shuffled_batches(rows: int, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:

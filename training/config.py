@@ -141,6 +141,8 @@ class TrainingConfig:
     batch_size: int = 1024
     rounds_per_epoch: int = 1
     pack: bool = True  # small domains share a batch; off: every batch is pure in its domain
+    sharded: list[str] = field(default_factory=list)  # vocabularies whose tables lie apart on the ranks, as user_id
+    cache_rows: int = 20_000_000  # of sharded tables, that a rank may hold of other ranks; patches are cut to fit
     device: str = "auto"  # auto | cpu | cuda
 
 
@@ -321,6 +323,7 @@ def _check(config: Config) -> None:
         "training.batch_size": training.batch_size,
         "training.rounds_per_epoch": training.rounds_per_epoch,
         "training.patience": training.patience,
+        "training.cache_rows": training.cache_rows,
         "framework.helpers": framework.helpers,
         "framework.helper_rows": framework.helper_rows,
         "framework.dr_rounds": framework.dr_rounds,
@@ -371,6 +374,12 @@ def _check(config: Config) -> None:
         not framework.interleave or framework.name == "mamdr",
         "framework.interleave",
         "false unless framework.name is mamdr",
+    )
+    require(not framework.interleave or not training.sharded, "framework.interleave", "false with training.sharded")
+    require(
+        "domain_id" not in training.sharded,
+        "training.sharded",
+        "without domain_id: a table with a row for each domain holds weights, and is whole on every rank",
     )
 
 

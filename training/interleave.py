@@ -18,6 +18,7 @@ from training.gathering import gather_helpers
 from training.metrics import DomainAuc
 from training.predict import predict, predict_specific
 from training.ranks import Ranks
+from training.shard_files import Shards
 from training.snapshot import Snapshot
 from training.specific import Specific
 from training.trainer import Trainer
@@ -30,8 +31,10 @@ class InterleavedTrainer(Trainer):
         specific: theta^i of this rank's domains. Each domain is on one rank, the same in every epoch.
     """
 
-    def __init__(self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path) -> None:
-        super().__init__(model, config, snapshot, ranks, folder)
+    def __init__(
+        self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path, shards: Shards
+    ) -> None:
+        super().__init__(model, config, snapshot, ranks, folder, shards)
         self._adapter = Adapter(model, self.theta, gather_helpers(config, snapshot, ranks), specific_settings(config))
         self.specific: dict[int, Specific] = {}
         self._best_specific: dict[int, Specific] = {}
@@ -52,7 +55,7 @@ class InterleavedTrainer(Trainer):
 
     def validate(self) -> DomainAuc:
         columns = self._read("val", sum(self._units, []))
-        shared = predict(self.model, columns, self._device)
+        shared = predict(self.model, self.theta, columns)
         logits = predict_specific(self.model, self.theta, columns, self.specific, shared)
         return self.auc_over_ranks(columns, logits)
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from training.adam import Moments
+from training.lookups import PulledTable, Table
 from training.ranks import Ranks
 from training.shards import Shard
-from training.vocabularies import by_vocabulary
+from training.vocabularies import by_vocabulary, distinct_ids
 
 FIRST, SECOND = "first.", "second."  # the moments of a sharded table, as tables of its shard
 
@@ -19,7 +20,8 @@ class Parameters:
 
     Attributes:
         dense: parameters that every batch trains, by their names in the module.
-        tables: embedding tables, shape (rows, dim): a batch trains only the rows that its ids name.
+        tables: embedding tables, shape (rows, dim): a batch trains only the rows that its ids name. Those of a model
+            that is only read may be elsewhere.
         frozen: tables that are looked up and never trained.
         statistics: what forward passes in training mode change in place, such as running means: dense buffers, and
             tables with a row for each id.
@@ -32,7 +34,7 @@ class Parameters:
     """
 
     dense: dict[str, Tensor]
-    tables: dict[str, Tensor]
+    tables: dict[str, Table]
     frozen: dict[str, Tensor]
     statistics: dict[str, Tensor]
     vocabulary_of: Mapping[str, str]
@@ -75,7 +77,7 @@ class Parameters:
         """The tables that learn by gradients and are looked up by ids of `vocabulary`."""
         return {name: table for name, table in self.tables.items() if self.vocabulary_of[name] == vocabulary}
 
-    def rows(self, tables: Mapping[str, Tensor], ids: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def rows(self, tables: Mapping[str, Table], ids: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Copies of the rows `ids` (by vocabulary) of those of `tables` that are looked up."""
         return {
             name: table[ids[self.vocabulary_of[name]]] for name, table in tables.items() if name in self.vocabulary_of
@@ -158,6 +160,15 @@ class Parameters:
                 now[FIRST + name], now[SECOND + name] = moments.first.pop(name), moments.second.pop(name)
             moved = {name: rows - cache.static[name] for name, rows in now.items()}
             shard.push(cache.ids[vocabulary], moved, 1.0)
+
+    def at_hand(self, features: Mapping[str, Tensor]) -> "Parameters":
+        """These parameters to read, with what `features` look up in sharded tables. Every rank must call it."""
+        tables = dict(self.tables)
+        ids = distinct_ids(features, {vocabulary: self.features_of[vocabulary] for vocabulary in self.shards})
+        for vocabulary, shard in self.shards.items():
+            rows = shard.pull(ids[vocabulary], self.sharded_tables(vocabulary))
+            tables |= {name: PulledTable(ids[vocabulary], value.to(self.like)) for name, value in rows.items()}
+        return replace(self, tables=tables, shards={})
 
     def sharded_tables(self, vocabulary: str) -> list[str]:
         """The sharded tables that are looked up by ids of `vocabulary`."""

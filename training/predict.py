@@ -5,25 +5,39 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from training.batches import Columns, Rows, to_features
+from training.lookups import are_elsewhere
 from training.parameters import Parameters
 from training.schema import LABEL
 from training.specific import Group, Specific, group_logits
+from training.vocabularies import number_ids
 
 PREDICT_ROWS = 65_536  # in one forward pass
 MOST_DOMAINS = 64  # side by side
 
 
 @torch.no_grad()
-def predict(model: nn.Module, columns: Columns, device: torch.device) -> np.ndarray:
-    """The logits of the module's own parameters for rows, shape (rows,)."""
+def predict(model: nn.Module, theta: Parameters, columns: Columns) -> np.ndarray:
+    """The logits of theta^S for rows, shape (rows,)."""
     model.eval()
     parts = [np.empty(0, np.float32)]
     for begin in range(0, len(columns[LABEL]), PREDICT_ROWS):
         part = {name: column[begin : begin + PREDICT_ROWS] for name, column in columns.items()}
-        parts.append(model(to_features(part, device)).cpu().numpy())
+        parts.append(shared_logits(model, theta, {}, to_features(part, theta.like.device)).cpu().numpy())
     return np.concatenate(parts)
+
+
+def shared_logits(
+    model: nn.Module, theta: Parameters, dense: Mapping[str, Tensor], features: Mapping[str, Tensor]
+) -> Tensor:
+    """The logits of theta^S, shape (rows,), with other values for the parameters in `dense`."""
+    if not are_elsewhere(theta.tables):
+        return functional_call(model, dict(dense), (features,))
+    ids, numbered = number_ids(features, theta.features_of)
+    looked_up = theta.rows({**theta.tables, **theta.frozen, **theta.statistics}, ids)
+    return functional_call(model, {**dense, **looked_up}, (numbered,))
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """What a sample consists of: ids, further features, and the vocabularies that their values number."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 IDS = ("user_id", "item_id", "domain_id")
 LABEL = "label"
@@ -57,6 +57,13 @@ class Schema:
     def sizes(self) -> dict[str, int]:
         """{vocabulary: the number of its ids}."""
         return {feature.name: feature.size for feature in self.features if feature.vocabulary == feature.name}
+
+    def with_one_id(self, vocabularies: Iterable[str]) -> "Schema":
+        """The same features, with a single id in each of these vocabularies."""
+        names = set(vocabularies)
+        return Schema(
+            tuple(replace(feature, size=1) if feature.vocabulary in names else feature for feature in self.features)
+        )
 
     def to_json(self) -> list[dict]:
         return [asdict(feature) for feature in self.features]

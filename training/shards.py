@@ -42,6 +42,11 @@ class Shard:
         self._rows: dict[str, Tensor] = {}
         self._drawn = 0
 
+    def clear(self) -> None:
+        """Forgets all rows: each is drawn anew."""
+        self._places, self._ids, self._drawn = torch.zeros_like(self._places), torch.zeros_like(self._ids), 0
+        self._rows = {name: _zeros(self._owned, dim, dtype=self._dtype) for name, dim in self.dims.items()}
+
     def add(self, name: str, dim: int, scale: float) -> None:
         """A table of `dim` columns, whose rows begin as `draw_rows` has it; at scale 0 with zeros."""
         if name not in self._rows:

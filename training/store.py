@@ -1,4 +1,7 @@
-"""theta^S on disk, as the jobs read it: MODEL/theta, tensors by name (safetensors) and a manifest (JSON)."""
+"""theta^S on disk, as the jobs read it.
+
+MODEL/theta has the tensors by name (safetensors) and a manifest (JSON), MODEL/shards the rows of sharded tables.
+"""
 
 import json
 from pathlib import Path
@@ -12,22 +15,30 @@ from training.errors import UserError
 from training.frameworks import prepare
 from training.models import make_model
 from training.parameters import Parameters
+from training.ranks import Ranks
 from training.schema import Schema
+from training.shard_files import look_up, save_shards
 from training.snapshot import Snapshot
 
-FOLDER = "theta"
+FOLDER, SHARDS = "theta", "shards"
 
 
-def save_theta(model_path: Path, model: nn.Module, snapshot: Snapshot, progress: dict) -> None:
-    """Writes all parameters and statistics, and what they were made from."""
-    theta = Parameters.of(model)
+def save_theta(
+    model_path: Path, model: nn.Module, theta: Parameters, snapshot: Snapshot, ranks: Ranks, progress: dict
+) -> None:
+    """Writes all parameters and statistics, and what they were made from. Every rank must call it."""
+    if theta.shards:
+        names = {vocabulary: theta.sharded_tables(vocabulary) for vocabulary in theta.shards}
+        save_shards(model_path / SHARDS, theta.shards, ranks, names)
     manifest = {
         "table_version": snapshot.version,
         "schema": snapshot.schema.to_json(),
         "frozen": {theta.vocabulary_of[name]: list(table.shape) for name, table in theta.frozen.items()},
         "progress": progress,
     }
-    checkpoint.save(model_path / FOLDER, model.state_dict(), manifest)
+    if ranks.is_root:
+        checkpoint.save(model_path / FOLDER, model.state_dict(), manifest)
+    ranks.max("theta saved", 0)
 
 
 def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, Parameters]:
@@ -36,10 +47,12 @@ def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, Parameters]
     schema = Schema.from_json(manifest["schema"])
     with torch.device("meta"):
         vectors = {vocabulary: torch.empty(shape) for vocabulary, shape in manifest["frozen"].items()}
-        model = make_model(config.model, schema, 0, vectors)
+        model = make_model(config.model, schema.with_one_id(config.training.sharded), 0, vectors)
         prepare(model, schema, config.framework)
     model.load_state_dict(tensors, assign=True)
-    return model, Parameters.of(model)
+    theta = Parameters.of(model)
+    look_up(theta, model_path / SHARDS, schema, config)
+    return model, theta
 
 
 def read_manifest(model_path: Path) -> dict:

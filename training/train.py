@@ -16,8 +16,9 @@ from training.heads import adapt_heads
 from training.interleave import InterleavedTrainer
 from training.models import build_model
 from training.ranks import Ranks
+from training.shard_files import add_tables, make_shards
 from training.snapshot import Snapshot, take_snapshot
-from training.store import save_theta
+from training.store import load_theta, save_theta
 from training.trainer import Trainer
 from training.vectors import load_vectors
 from training.versions import model_path, shared_version, specific_version
@@ -30,21 +31,23 @@ def train(config: Config) -> dict:
     device = choose_device(config.training.device, ranks.local_rank, ranks.local_size)
     refuse_idle_ranks(snapshot, ranks.size)
     vectors = load_vectors(config)
-    model = build_model(config.model, snapshot.schema, config.seed, vectors)
+    shards = make_shards(config, snapshot.schema, vectors, ranks)
+    model = build_model(config.model, snapshot.schema.with_one_id(shards), config.seed, vectors)
     prepare(model, snapshot.schema, config.framework)
+    add_tables(shards, model, config.model.embedding_scale)
     model.to(device)
     folder = model_path(config, shared_version(config, snapshot.version))
     trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
-    trainer = trainer_class(model, config, snapshot, ranks, folder)
+    trainer = trainer_class(model, config, snapshot, ranks, folder, shards)
     trainer.fit()
     progress = trainer.progress
-    if ranks.is_root:
-        save_theta(folder, model, snapshot, asdict(progress))
+    save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress))
     version = specific_version(config, snapshot.version, progress.best_epoch)
     if isinstance(trainer, InterleavedTrainer):
         trainer.write_domain_parameters(version)
     elif config.framework.specific != "none":
-        adapt_heads(model, trainer.theta, config, snapshot, ranks, version)
+        model, theta = load_theta(folder, config) if shards else (model, trainer.theta)
+        adapt_heads(model, theta, config, snapshot, ranks, version)
     return {
         "framework": config.framework.name,
         "model": config.model.name,

@@ -1,5 +1,6 @@
 """Learning theta^S: epochs of rounds, validation by domain, early stopping, checkpoints."""
 
+import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from training import checkpoint
 from training.adam import Moments
-from training.batches import Columns, Patch
+from training.batches import Columns, Patch, cut_to_fit, to_features
 from training.config import Config
 from training.feed import plan_epoch, read_buckets
 from training.frameworks import find_framework
@@ -23,7 +24,10 @@ from training.parameters import Parameters
 from training.predict import predict
 from training.ranks import Ranks
 from training.schema import LABEL
+from training.shard_files import Shards, load_shards, save_shards
 from training.snapshot import Snapshot
+
+LAST, BEST = "shards-last", "shards-best"
 
 
 @dataclass
@@ -50,9 +54,11 @@ class Trainer:
         theta: the parameters, shared with the module. progress: how far it got.
     """
 
-    def __init__(self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path) -> None:
+    def __init__(
+        self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path, shards: Shards
+    ) -> None:
         self.model, self.config, self.snapshot, self.ranks = model, config, snapshot, ranks
-        self.theta = Parameters.of(model)
+        self.theta = Parameters.of(model, dict(shards))
         self.progress = Progress()
         self.checkpoints = folder / "checkpoints"
         self._best = self.theta.clone_trained()
@@ -67,6 +73,8 @@ class Trainer:
             self._run_epoch()
         self._bar.close()
         self.theta.copy_(self._best)
+        if self.theta.shards and self.progress.best_epoch:
+            load_shards(self._shards(BEST, self.progress.best_epoch), self.theta.shards)
 
     def _run_epoch(self) -> None:
         start = time.monotonic()
@@ -83,16 +91,25 @@ class Trainer:
         self.model.train()
         rows = 0
         for buckets in plan[self.ranks.rank]:
-            columns = read_buckets(self.snapshot, "train", buckets)
-            patch = Patch(columns, self.theta.features_of, self._device, self._dtype)
-            learn(self.theta, patch, run)
-            rows += patch.rows
+            for columns in self._cut(read_buckets(self.snapshot, "train", buckets)):
+                patch = Patch(columns, self.theta.features_of, self._device, self._dtype)
+                learn(self.theta, patch, run)
+                rows += patch.rows
         rows = int(self.ranks.gather("rows", np.array([rows])).sum())
         listed = sum(rows_by_bucket.values())
         if rows != listed:
             raise RuntimeError(f"epoch {epoch} read {rows} rows of {listed} listed")
         self.adapt(epoch)
         self._record(epoch, self.validate(), rows, time.monotonic() - start)
+
+    def _cut(self, columns: Columns) -> list[Columns]:
+        """The patches of a round: one, or as many on every rank that the rows each looks up can be cached."""
+        if not self.theta.shards:
+            return [columns]
+        features_of = {vocabulary: self.theta.features_of[vocabulary] for vocabulary in self.theta.shards}
+        parts = cut_to_fit(columns, features_of, self.config.training.cache_rows)
+        nothing = {name: column[:0] for name, column in columns.items()}
+        return parts + [nothing] * (self.ranks.max("patches", len(parts)) - len(parts))
 
     def adapt(self, epoch: int) -> None:
         """What follows DN in an epoch; nothing, unless the framework interleaves."""
@@ -101,7 +118,11 @@ class Trainer:
         """The validation AUC of each domain, the same on every rank."""
         buckets = plan_epoch(self.snapshot.rows_by_bucket("val"), self.ranks.size, 1, self.config.seed, 0)
         columns = read_buckets(self.snapshot, "val", buckets[self.ranks.rank][0])
-        return self.auc_over_ranks(columns, predict(self.model, columns, self._device))
+        logits = []
+        for part in self._cut(columns):
+            theta = self.theta.at_hand(to_features(part, self._device))
+            logits.append(predict(self.model, theta, part))
+        return self.auc_over_ranks(columns, np.concatenate(logits))
 
     def auc_over_ranks(self, columns: Columns, logits: np.ndarray) -> DomainAuc:
         """The AUC of each domain over the rows of all ranks."""
@@ -131,9 +152,16 @@ class Trainer:
     def keep_best(self) -> None:
         """Remembers the present parameters as the best."""
         self._best = self.theta.clone_trained()
+        if self.theta.shards:
+            save_shards(self._shards(BEST, self.progress.epoch), self.theta.shards, self.ranks)
 
     def save(self) -> None:
         """Makes this epoch's checkpoint."""
+        epoch = self.progress.epoch
+        if self.theta.shards:
+            save_shards(self._shards(LAST, epoch), self.theta.shards, self.ranks)
+            if self.ranks.is_root:
+                self._drop_shards({(LAST, epoch), (LAST, epoch - 1), (BEST, self.progress.best_epoch)})
         if self.ranks.is_root:
             checkpoint.save_epoch(self.checkpoints, self.progress.epoch, self._tensors(), asdict(self.progress))
 
@@ -153,8 +181,19 @@ class Trainer:
         self._inner.moments = moments
         self.theta.copy_(self._on_device(tensors, "theta"))
         self._best = self._on_device(tensors, "best")
+        if self.theta.shards:
+            load_shards(self._shards(LAST, self.progress.epoch), self.theta.shards)
         if self.ranks.is_root:
             print(f"going on after epoch {self.progress.epoch}", file=sys.stderr)
+
+    def _shards(self, kind: str, epoch: int) -> Path:
+        return self.checkpoints.with_name(f"{kind}-{epoch:05d}")
+
+    def _drop_shards(self, kept: set[tuple[str, int]]) -> None:
+        keep = {self._shards(*one) for one in kept}
+        for kind in (LAST, BEST):
+            for folder in set(self.checkpoints.parent.glob(f"{kind}-*")) - keep:
+                shutil.rmtree(folder)
 
     def _on_device(self, tensors: dict[str, Tensor], group: str) -> dict[str, Tensor]:
         prefix = f"{group}/"

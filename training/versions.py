@@ -26,6 +26,7 @@ def shared_version(config: Config, table_version: int) -> str:
         features={name: asdict(feature) for name, feature in config.data.features.items()},
         framework=[getattr(framework, key) for key in ("inner_lr", *find_framework(framework.shared).settings)],
         training=[training.batch_size, training.rounds_per_epoch, training.pack, training.patience],
+        sharded=[sorted(training.sharded), training.cache_rows] if training.sharded else None,
         interleave=_specific_settings(config) if framework.interleave else None,
     )
 

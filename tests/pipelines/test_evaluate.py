@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from chispa import assert_df_equality
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -92,7 +91,7 @@ def test_the_jobs_figures_are_those_of_the_trainers_forward_pass(spark, built, k
     test = read_buckets(snapshot, "test")
     parameters = spark.read.format("delta").load(config.table("domain_parameters")).collect()
     specific = {row["domain_id"]: from_row(row.asDict(recursive=True), theta) for row in parameters}
-    logits = {"joint": predict(model, test, torch.device("cpu"))}
+    logits = {"joint": predict(model, theta, test)}
     known = {domain: value for domain, value in specific.items() if value is not None}
     logits["joint_dr"] = predict_specific(model, theta, test, known, logits["joint"])
     assert not np.array_equal(logits["joint"], logits["joint_dr"])

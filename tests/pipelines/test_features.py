@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
 from chispa import assert_df_equality
 from deltalake import DeltaTable
@@ -530,10 +529,10 @@ def test_the_whole_chain_runs_on_all_kinds_of_features(spark, labelled):
     dr_longtail(spark, labelled)
     models = evaluate(spark, labelled)["models"]
     snapshot = take_snapshot(labelled)
-    model, _ = open_theta(ModelKey.find(labelled, snapshot.version))
+    model, theta = open_theta(ModelKey.find(labelled, snapshot.version))
     test = read_buckets(snapshot, "test")
     assert test["seen"].shape == (len(test["label"]), 3)
-    logits = predict(model, test, torch.device("cpu"))
+    logits = predict(model, theta, test)
     assert models["dn"]["auc"] == pytest.approx(roc_auc_score(test["label"], logits), abs=1e-6)
     assert math.isfinite(models["mamdr"]["logloss"])
     names = set(model.state_dict())

@@ -62,7 +62,7 @@ def test_a_model_with_batch_normalisation_gets_domain_parameters_and_keeps_its_s
 
 
 def mean_loss(model, columns):
-    logits = torch.from_numpy(predict(model, columns, torch.device("cpu")))
+    logits = torch.from_numpy(predict(model, Parameters.of(model), columns))
     return nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(columns["label"]).double()).item()
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.batches import Patch, domain_walk, shuffled_batches
+from training.batches import Patch, cut_to_fit, domain_walk, shuffled_batches
 
 DOMAINS = np.repeat([3, 5, 6, 9], [6, 1, 2, 3])
 
@@ -66,3 +66,49 @@ def test_an_empty_patch_has_no_batches():
     columns = {name: np.array([], np.int64) for name in ("domain_id", "user_id", "item_id", "label")}
     empty = Patch(columns, {"user_id": ("user_id",)}, torch.device("cpu"), torch.float32)
     assert domain_walk(empty, 4, True, np.random.default_rng(0)) == []
+
+
+FEATURES_OF = {"user_id": ("user_id",), "item_id": ("item_id", "seen")}
+
+
+def log_of(rows, seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "domain_id": np.sort(rng.integers(5, size=rows)),
+        "user_id": rng.integers(12, size=rows),
+        "item_id": rng.integers(9, size=rows),
+        "seen": rng.integers(9, size=(rows, 2)),
+        "label": np.zeros(rows, np.float32),
+    }
+
+
+def ids_in(columns):
+    items = np.append(columns["item_id"], columns["seen"])
+    return len(np.unique(columns["user_id"])) + len(np.unique(items))
+
+
+@pytest.mark.parametrize("most", [4, 7, 12, 100])
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_fit_and_hold_every_row_once_and_in_order(most, seed):
+    columns = log_of(40, seed)
+    parts = cut_to_fit(columns, FEATURES_OF, most)
+    assert all(ids_in(part) <= most for part in parts)
+    for name, column in columns.items():
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), column)
+    assert len(parts) == 1 or most < 100
+
+
+def test_a_cut_is_between_domains_where_one_fits():
+    columns = {
+        "domain_id": np.array([0, 0, 1, 1, 1]),
+        "user_id": np.array([7, 8, 7, 9, 5]),
+        "item_id": np.array([1, 1, 2, 3, 4]),
+        "label": np.zeros(5, np.float32),
+    }
+    features_of = {"user_id": ("user_id",), "item_id": ("item_id",)}
+    assert [len(part["label"]) for part in cut_to_fit(columns, features_of, 4)] == [2, 2, 1]
+    assert [len(part["label"]) for part in cut_to_fit(columns, features_of, 1)] == [1] * 5
+
+
+def test_no_rows_are_no_parts():
+    assert cut_to_fit({name: column[:0] for name, column in log_of(4, 0).items()}, FEATURES_OF, 4) == []

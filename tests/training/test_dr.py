@@ -18,6 +18,7 @@ from tests.training.reference import (
 )
 from training.adapt import Adapter, choose_rounds, size_groups
 from training.helpers import Helpers, choose_helper_domains
+from training.lookups import StoredTable
 from training.models import MODELS
 from training.parameters import Parameters
 from training.predict import predict, predict_specific
@@ -79,18 +80,40 @@ def test_dr_in_groups_is_algorithm_2_one_domain_at_a_time(model):
     assert sorted(adapted) == [0, 1, 2, 3]
     assert_close(named(model), shared)
 
-    logits = predict(model, VAL, torch.device("cpu"))
+    logits = predict(model, Parameters.of(model), VAL)
     specific = {domain: one.specific[ROUNDS] for domain, one in adapted.items()}
     actual = predict_specific(model, adapter.theta, VAL, specific, logits)
     for domain in range(4):
         expected = algorithm_2(model, domain, adapter.helpers)
         rows = VAL["domain_id"] == domain
-        np.testing.assert_allclose(actual[rows], predict(expected, VAL, torch.device("cpu"))[rows], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            actual[rows], predict(expected, Parameters.of(expected), VAL)[rows], rtol=0, atol=1e-6
+        )
         offsets = torch.cat([(named(expected)[n] - shared[n]).flatten() for n in adapter.theta.dense])
         torch.testing.assert_close(specific[domain].dense, offsets, rtol=0, atol=1e-6)
         for name, rows in specific[domain].rows.items():
             ids = specific[domain].ids[model.tables[name]]
             torch.testing.assert_close(rows, named(expected)[name][ids] - shared[name][ids], rtol=0, atol=1e-6)
+
+
+def test_tables_in_the_files_of_two_ranks_give_what_whole_tables_give(model):
+    theta = Parameters.of(model)
+    stored = replace(theta, tables=dict(theta.tables))
+    for name, table in theta.tables.items():
+        if theta.vocabulary_of[name] != "domain_id":
+            ids = torch.arange(len(table))
+            shards = [(ids[rank::2].contiguous(), table[rank::2]) for rank in range(2)]
+            stored.tables[name] = StoredTable(shards, tuple(table.shape), 0.0, 0, theta.like)
+    helpers = Helpers.of(TRAIN, 5, 0)
+    adapted = []
+    for one in (theta, stored):
+        adapter = Adapter(model, one, helpers, SETTINGS)
+        adapted.append(list(adapter.adapt(TRAIN, VAL, range(4), ROUNDS, keep=None)))
+        np.testing.assert_allclose(predict(model, one, VAL), predict(model, theta, VAL), rtol=0, atol=1e-9)
+    for whole, other in zip(*adapted, strict=True):
+        torch.testing.assert_close(whole.specific[ROUNDS].dense, other.specific[ROUNDS].dense, rtol=0, atol=1e-9)
+        for name, rows in whole.specific[ROUNDS].rows.items():
+            torch.testing.assert_close(rows, other.specific[ROUNDS].rows[name], rtol=0, atol=1e-9)
 
 
 def test_a_domain_comes_out_alike_alone_and_beside_larger_ones(model):

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from training.lookups import StoredTable
 from training.ranks import Ranks
-from training.shards import Shard, draw_rows
+from training.shards import Shard, draw_rows, table_key
 
 HUGE = 100_000_000
 
@@ -54,6 +55,17 @@ def test_a_pushed_row_moves_at_the_rate_and_the_others_stay():
     before = pulled(of, 2, 3)
     of.push(torch.tensor([3]), {"user_id.weight": torch.tensor([[1.0, -2.0]])}, rate=0.5)
     torch.testing.assert_close(pulled(of, 2, 3) - before, torch.tensor([[0.0, 0.0], [0.5, -1.0]]))
+
+
+def test_a_stored_row_is_the_shards_row_and_one_that_no_rank_has_is_drawn_as_the_shard_would():
+    of = shard()
+    of.push(torch.tensor([4]), {"user_id.weight": torch.ones(1, 2)}, rate=1.0)
+    state = of.state()
+    stored = StoredTable(
+        [(state["ids"], state["user_id.weight"])], (10, 2), 0.5, table_key(3, "user_id.weight"), torch.empty(0)
+    )
+    ids = torch.tensor([[4, 9], [0, 4]])
+    torch.testing.assert_close(stored[ids], pulled(of, 4, 9, 0)[torch.tensor([[0, 1], [2, 0]])], rtol=0, atol=0)
 
 
 class OneOf(Ranks):

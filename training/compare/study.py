@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from training.adapt import choose_rounds, size_groups
 from training.batches import Columns
@@ -48,7 +47,7 @@ class Study:
 
     def shared_logits(self, split: str) -> np.ndarray:
         """The logits of theta^S, shape (rows,)."""
-        return predict(self.model, self.rows[split], torch.device("cpu"))
+        return predict(self.model, self.theta, self.rows[split])
 
     def score(self, logits: np.ndarray, split: str = "test") -> float:
         """The mean-domain AUC of logits of all rows of `split`."""

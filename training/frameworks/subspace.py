@@ -2,11 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from training.frameworks.group_run import GroupRun
 from training.parameters import Parameters
-from training.predict import PREDICT_ROWS
+from training.predict import PREDICT_ROWS, shared_logits
 from training.specific import Group, unflatten
 
 STEPS = 50
@@ -46,7 +45,7 @@ def slopes_along(
 
         def at(offset: Tensor, part: dict[str, Tensor] = part) -> Tensor:
             dense = {name: theta.dense[name] + own for name, own in unflatten(offset, theta).items()}
-            return functional_call(model, dense, (part,))
+            return shared_logits(model, theta, dense, part)
 
         moved = [(at(direction) - at(-direction)) / 2 for direction in directions]
         parts.append(torch.stack([at(torch.zeros_like(directions[0])), *moved], dim=1))

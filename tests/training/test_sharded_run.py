@@ -1,0 +1,96 @@
+"""Runs of the trainer whose embedding tables are sharded, and the jobs that read what they leave."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from pipelines.dr_longtail import dr_longtail
+from pipelines.evaluate import evaluate
+from tests.training.reference import assert_close
+from training.config import load_config
+from training.errors import UserError
+from training.feed import read_buckets
+from training.metrics import domain_auc
+from training.predict import predict
+from training.snapshot import take_snapshot
+from training.store import load_theta
+from training.train import train
+from training.versions import model_path, shared_version
+
+SHARDED = "training.sharded=[user_id,item_id]"
+
+
+def scored(config, split):
+    """Domains, logits of the model on disk, and labels."""
+    snapshot = take_snapshot(config)
+    model, theta = load_theta(model_path(config, shared_version(config, snapshot.version)), config)
+    rows = read_buckets(snapshot, split)
+    return rows["domain_id"], predict(model, theta, rows), rows["label"]
+
+
+def val_auc(config):
+    return domain_auc(*scored(config, "val")).mean
+
+
+def rows_of(config):
+    snapshot = take_snapshot(config)
+    _, theta = load_theta(model_path(config, shared_version(config, snapshot.version)), config)
+    ids = torch.from_numpy(read_buckets(snapshot, "train")["user_id"])
+    return theta.tables["embeddings.user_id.weight"], ids
+
+
+@pytest.mark.parametrize("framework", ["dn", "alternate", "reptile"])
+def test_a_run_that_goes_on_is_the_run_that_never_stopped_also_in_patches_that_are_cut_to_fit(
+    built, tmp_path, framework
+):
+    settings = [SHARDED, f"framework.name={framework}", "training.cache_rows=40"]
+    in_parts, at_once = (built.copy(tmp_path / name) for name in ("parts", "once"))
+    for epochs in (1, 2, 4):
+        parts = train(built.config(*settings, in_parts, f"training.epochs={epochs}"))
+    once = train(built.config(*settings, at_once, "training.epochs=4"))
+    assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
+    tables = [built.config(*settings, root) for root in (in_parts, at_once)]
+    (one, ids), (other, _) = map(rows_of, tables)
+    assert_close({"": one[ids]}, {"": other[ids]})
+    assert val_auc(tables[0]) == pytest.approx(once["val_mean_domain_auc"], abs=1e-9)
+
+
+def test_the_whole_chain_runs_on_two_ranks_and_goes_on_with_one(spark, built, tmp_path):
+    root = built.copy(tmp_path)
+    settings = [SHARDED, root, "framework.name=mamdr", "model.name=deepfm"]
+    command = ["horovodrun", "-np", "2", sys.executable, "training/train.py", "--config", built.config_path]
+    done = subprocess.run(
+        [*command, *settings, "training.epochs=1"], env={**os.environ}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1].partition(":")[2])
+    config = built.config(*settings)
+    assert val_auc(config) == pytest.approx(summary["val_mean_domain_auc"], abs=1e-9)
+    summary = train(config)
+    assert summary["epochs"] == 2
+    assert val_auc(config) == pytest.approx(summary["val_mean_domain_auc"], abs=1e-9)
+    assert dr_longtail(spark, config)["domains"] == 10
+    models = evaluate(spark, config)["models"]
+    assert set(models) == {"dn", "mamdr"}
+    assert models["dn"]["auc"] == pytest.approx(roc_auc_score(*reversed(scored(config, "test")[1:])), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["training.sharded=[users]"],
+            "names users, which has no learned embeddings: there are those of user_id, item",
+        ),
+        (["training.sharded=[domain_id]"], '"training.sharded" must be without domain_id'),
+        ([SHARDED, "framework.name=mamdr", "framework.interleave=true"], '"framework.interleave" must be false'),
+    ],
+)
+def test_what_cannot_be_sharded_is_refused(built, settings, message):
+    with pytest.raises(UserError, match=message):
+        train(load_config(built.config_path, settings))
