@@ -111,6 +111,7 @@ class Parameters:
 
     def push(self, walker: "Parameters", rate: float, ranks: Ranks) -> None:
         """theta += rate * mean over ranks of (walker - theta); a row's mean is over the ranks that pulled it."""
+        ranks.wait()
         own, walked = self.trained(), walker.trained()
         dense = [name for name in own if name not in self.vocabulary_of]
         steps = ranks.mean("push.dense", {name: walked[name] - own[name] for name in dense})

@@ -1,6 +1,9 @@
 """Horovod as the trainer uses it: few collectives, each named, all of them no-ops on one rank."""
 
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import horovod.torch as hvd
@@ -19,6 +22,7 @@ class Ranks:
     Attributes:
         rank: this worker, from 0. size: the number of workers. local_size: those on this machine.
         bytes_sent: of tensors, by this worker to others: in an allreduce as in a ring, in an allgather once to each.
+        seconds: by part of a round, what was spent in `timed` blocks.
     """
 
     def __init__(self) -> None:
@@ -26,6 +30,7 @@ class Ranks:
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.bytes_sent = 0
+        self.seconds = Counter()
 
     @property
     def is_root(self) -> bool:
@@ -68,7 +73,8 @@ class Ranks:
             return tensors
         for tensor in tensors.values():
             self._count(tensor, 2 * (self.size - 1) / self.size)
-        reduced = hvd.grouped_allreduce(list(tensors.values()), name=name, op=operation)
+        with self.timed("allreduce"):
+            reduced = hvd.grouped_allreduce(list(tensors.values()), name=name, op=operation)
         return dict(zip(tensors, reduced, strict=True))
 
     def sum_rows(self, name: str, ids: Tensor, tables: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
@@ -88,10 +94,11 @@ class Ranks:
             return ids, tables, torch.ones_like(ids)
         for tensor in (ids, *tables.values()):
             self._count(tensor, self.size - 1)
-        handles = {"": hvd.allgather_async(ids, name=f"{name}.ids")}
-        for table, rows in tables.items():
-            handles[table] = hvd.allgather_async(rows, name=f"{name}.{table}")
-        gathered = {table: hvd.synchronize(handle) for table, handle in handles.items()}
+        with self.timed("push"):
+            handles = {"": hvd.allgather_async(ids, name=f"{name}.ids")}
+            for table, rows in tables.items():
+                handles[table] = hvd.allgather_async(rows, name=f"{name}.{table}")
+            gathered = {table: hvd.synchronize(handle) for table, handle in handles.items()}
         all_ids, inverse, counts = torch.unique(gathered.pop(""), return_inverse=True, return_counts=True)
         sums = {
             table: torch.zeros(len(all_ids), rows.shape[1], dtype=rows.dtype, device=rows.device).index_add_(
@@ -114,6 +121,21 @@ class Ranks:
             return rows, splits
         self._count(rows, 1 - splits[self.rank].item() / max(len(rows), 1))
         return hvd.alltoall(rows.contiguous(), splits=splits.int(), name=name)
+
+    def wait(self) -> None:
+        """Returns when all ranks have come here."""
+        if self.size > 1:
+            with self.timed("wait"):
+                hvd.barrier()
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Adds the time of the block to `seconds`."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[part] += time.monotonic() - start
 
     def _count(self, tensor: Tensor, times: float) -> None:
         self.bytes_sent += round(tensor.numel() * tensor.element_size() * times)

@@ -59,9 +59,11 @@ class Shard:
 
     def pull(self, ids: Tensor, names: list[str]) -> dict[str, Tensor]:
         """The rows of distinct `ids` from their owners, by table, shape (len(ids), dim). Every rank must call it."""
-        route = _Route(ids, self.ranks, self.vocabulary)
-        places = self._places_of(route.asked)
-        return {name: route.give_back(f"pull.{name}", self._rows[name][places]) for name in names}
+        self.ranks.wait()
+        with self.ranks.timed("pull"):
+            route = _Route(ids, self.ranks, self.vocabulary)
+            places = self._places_of(route.asked)
+            return {name: route.give_back(f"pull.{name}", self._rows[name][places]) for name in names}
 
     def push(self, ids: Tensor, moved: Mapping[str, Tensor], rate: float) -> None:
         """row += rate * mean of `moved` over the ranks that give the row. Every rank must call it.
@@ -69,13 +71,15 @@ class Shard:
         Args:
             ids: distinct. moved: by table, shape (len(ids), dim).
         """
-        route = _Route(ids, self.ranks, self.vocabulary)
-        places = self._places_of(route.asked)
-        own, inverse, counts = torch.unique(places, return_inverse=True, return_counts=True)
-        for name, rows in moved.items():
-            total = torch.zeros(len(own), self.dims[name], dtype=self._dtype)
-            total.index_add_(0, inverse, route.send(f"push.{name}", rows).to(self._dtype))
-            self._rows[name].index_add_(0, own, total / counts.unsqueeze(1), alpha=rate)
+        self.ranks.wait()
+        with self.ranks.timed("push"):
+            route = _Route(ids, self.ranks, self.vocabulary)
+            places = self._places_of(route.asked)
+            own, inverse, counts = torch.unique(places, return_inverse=True, return_counts=True)
+            for name, rows in moved.items():
+                total = torch.zeros(len(own), self.dims[name], dtype=self._dtype)
+                total.index_add_(0, inverse, route.send(f"push.{name}", rows).to(self._dtype))
+                self._rows[name].index_add_(0, own, total / counts.unsqueeze(1), alpha=rate)
 
     def state(self) -> dict[str, Tensor]:
         """The drawn rows, by table, and as "ids" their ids, ascending."""

@@ -28,6 +28,7 @@ from training.shard_files import Shards, load_shards, save_shards
 from training.snapshot import Snapshot
 
 LAST, BEST = "shards-last", "shards-best"
+PARTS = ("read", "wait", "pull", "push", "allreduce")  # of the time of a round, beside the inner steps
 
 
 @dataclass
@@ -89,18 +90,22 @@ class Trainer:
         self._bar.reset(sum(rows_by_bucket[bucket] for buckets in plan[self.ranks.rank] for bucket in buckets))
         self._bar.set_description(f"epoch {epoch}")
         self.model.train()
+        self.ranks.seconds.clear()
         rows = 0
         for buckets in plan[self.ranks.rank]:
-            for columns in self._cut(read_buckets(self.snapshot, "train", buckets)):
-                patch = Patch(columns, self.theta.features_of, self._device, self._dtype)
+            with self.ranks.timed("read"):
+                columns = read_buckets(self.snapshot, "train", buckets)
+            for part in self._cut(columns):
+                patch = Patch(part, self.theta.features_of, self._device, self._dtype)
                 learn(self.theta, patch, run)
                 rows += patch.rows
+        parts = self._parts(time.monotonic() - start)
         rows = int(self.ranks.gather("rows", np.array([rows])).sum())
         listed = sum(rows_by_bucket.values())
         if rows != listed:
             raise RuntimeError(f"epoch {epoch} read {rows} rows of {listed} listed")
         self.adapt(epoch)
-        self._record(epoch, self.validate(), rows, time.monotonic() - start)
+        self._record(epoch, self.validate(), rows, time.monotonic() - start, parts)
 
     def _cut(self, columns: Columns) -> list[Columns]:
         """The patches of a round: one, or as many on every rank that the rows each looks up can be cached."""
@@ -130,13 +135,26 @@ class Trainer:
         domains, scores, labels = self.ranks.gather("scores", scored).T
         return domain_auc(domains.astype(np.int64), scores, labels)
 
-    def _record(self, epoch: int, auc: DomainAuc, rows: int, seconds: float) -> None:
+    def _parts(self, seconds: float) -> dict[str, float]:
+        """What the rounds of an epoch spent on what, in seconds, as means over the ranks; "inner" is all the rest."""
+        parts = [self.ranks.seconds[part] for part in PARTS]
+        own = np.array([[*parts, seconds - sum(parts)]])
+        mean = self.ranks.gather("parts", own).mean(0)
+        return {part: round(value, 3) for part, value in zip((*PARTS, "inner"), mean.tolist(), strict=True)}
+
+    def _record(self, epoch: int, auc: DomainAuc, rows: int, seconds: float, parts: dict[str, float]) -> None:
         progress = self.progress
         progress.epoch = epoch
         progress.rows_read += rows
         progress.seconds += seconds
         progress.history.append(
-            {"epoch": epoch, "val_mean_domain_auc": auc.mean, "rows_read": rows, "seconds": round(seconds, 3)}
+            {
+                "epoch": epoch,
+                "val_mean_domain_auc": auc.mean,
+                "rows_read": rows,
+                "seconds": round(seconds, 3),
+                "seconds_by_part": parts,
+            }
         )
         if np.nan_to_num(auc.mean) > progress.best_auc:
             progress.best_epoch, progress.best_auc = epoch, float(np.nan_to_num(auc.mean))
@@ -144,8 +162,10 @@ class Trainer:
         self.save()
         if self.ranks.is_root:
             listed = f"{rows} rows read of {rows} listed"
+            spent = ", ".join(f"{part} {value:.1f}" for part, value in parts.items() if value >= 0.05)
             self._bar.write(
-                f"epoch {epoch}: val mean-domain AUC {auc.mean:.4f} ({auc.defined.sum()} domains), {listed}",
+                f"epoch {epoch}: val mean-domain AUC {auc.mean:.4f} ({auc.defined.sum()} domains), {listed}"
+                + (f"; seconds: {spent}" if spent else ""),
                 file=sys.stderr,
             )
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from training.feed import read_buckets
 from training.metrics import domain_auc
 from training.predict import predict
 from training.snapshot import take_snapshot
-from training.store import load_theta
+from training.store import load_theta, read_manifest
 from training.train import train
 from training.versions import model_path, shared_version
 
@@ -71,6 +72,11 @@ def test_the_whole_chain_runs_on_two_ranks_and_goes_on_with_one(spark, built, tm
     summary = json.loads(done.stdout.splitlines()[-1].partition(":")[2])
     config = built.config(*settings)
     assert val_auc(config) == pytest.approx(summary["val_mean_domain_auc"], abs=1e-9)
+    [epoch] = read_manifest(Path(summary["model_path"]))["progress"]["history"]
+    parts = epoch["seconds_by_part"]
+    assert set(parts) == {"read", "wait", "pull", "push", "allreduce", "inner"}
+    assert min(parts.values()) > 0
+    assert sum(parts.values()) < epoch["seconds"]
     summary = train(config)
     assert summary["epochs"] == 2
     assert val_auc(config) == pytest.approx(summary["val_mean_domain_auc"], abs=1e-9)
