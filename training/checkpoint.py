@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -13,13 +14,15 @@ TENSORS, STATE = "tensors.safetensors", "state.json"
 KEEP = 2
 
 
-def save(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
-    """Makes `folder` with `tensors` and `state` in it, replacing one that is there."""
+def save(folder: Path, tensors: dict[str, Tensor], state: dict, files: Mapping[str, Path] | None = None) -> None:
+    """Makes `folder` with `tensors`, `state` and links to `files` (by name) in it, replacing one that is there."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, aside / TENSORS)
     (aside / STATE).write_text(json.dumps(state, indent=1))
+    for name, file in (files or {}).items():
+        os.link(file, aside / name)
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
 

@@ -115,18 +115,21 @@ def count_rows(path: str) -> int:
 
 def read_columns(path: str, columns: list[str], partition: dict[str, str] | None = None) -> dict[str, np.ndarray]:
     """Some columns of a small Delta table, or of one partition. Raises UserError if one is not there."""
+    parts = [pq.ParquetFile(file).read(columns=columns) for file in column_files(path, columns, partition)]
+    return {
+        name: np.concatenate([part[name].to_numpy() for part in parts]) if parts else np.array([]) for name in columns
+    }
+
+
+def column_files(path: str, columns: list[str], partition: dict[str, str] | None = None) -> list[str]:
+    """The files of a Delta table, or of one partition, which have `columns`. Raises UserError if one is not there."""
     table = open_table(path)
     present = [field.name for field in table.schema().fields]
     for column in columns:
         if column not in present:
             raise UserError(f'table {path} has no column "{column}": it has {", ".join(present)}')
     chosen = [(name, "=", value) for name, value in partition.items()] if partition else None
-    parts = [
-        pq.ParquetFile(_local(uri)).read(columns=columns) for uri in table.file_uris(file_pruning_predicate=chosen)
-    ]
-    return {
-        name: np.concatenate([part[name].to_numpy() for part in parts]) if parts else np.array([]) for name in columns
-    }
+    return [_local(uri) for uri in table.file_uris(file_pruning_predicate=chosen)]
 
 
 def _refuse_deletion_vectors(table: DeltaTable) -> None:

@@ -1,9 +1,11 @@
 """theta^S on disk, as the jobs read it.
 
-MODEL/theta has the tensors by name (safetensors) and a manifest (JSON), MODEL/shards the rows of sharded tables.
+MODEL/theta has the tensors by name (safetensors), frozen vectors (NPY, links to the files that the trainer read) and a
+manifest (JSON), MODEL/shards the rows of sharded tables.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,25 +21,38 @@ from training.ranks import Ranks
 from training.schema import Schema
 from training.shard_files import look_up, save_shards
 from training.snapshot import Snapshot
+from training.vectors import open_vectors
 
-FOLDER, SHARDS = "theta", "shards"
+FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"
 
 
 def save_theta(
-    model_path: Path, model: nn.Module, theta: Parameters, snapshot: Snapshot, ranks: Ranks, progress: dict
+    model_path: Path,
+    model: nn.Module,
+    theta: Parameters,
+    snapshot: Snapshot,
+    ranks: Ranks,
+    progress: dict,
+    frozen: Mapping[str, Path],
 ) -> None:
-    """Writes all parameters and statistics, and what they were made from. Every rank must call it."""
+    """Writes all parameters and statistics, and what they were made from. Every rank must call it.
+
+    Args:
+        frozen: by vocabulary the file that its frozen vectors were read from.
+    """
     if theta.shards:
         names = {vocabulary: theta.sharded_tables(vocabulary) for vocabulary in theta.shards}
         save_shards(model_path / SHARDS, theta.shards, ranks, names)
     manifest = {
         "table_version": snapshot.version,
         "schema": snapshot.schema.to_json(),
-        "frozen": {theta.vocabulary_of[name]: list(table.shape) for name, table in theta.frozen.items()},
+        "frozen": sorted(frozen),
         "progress": progress,
     }
     if ranks.is_root:
-        checkpoint.save(model_path / FOLDER, model.state_dict(), manifest)
+        tensors = {name: value for name, value in model.state_dict().items() if name not in theta.frozen}
+        files = {FROZEN.format(vocabulary): path for vocabulary, path in frozen.items()}
+        checkpoint.save(model_path / FOLDER, tensors, manifest, files)
     ranks.max("theta saved", 0)
 
 
@@ -45,10 +60,13 @@ def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, Parameters]
     """The module with its parameters memory-mapped from disk, so that processes of one machine share them."""
     tensors, manifest = checkpoint.load(model_path / FOLDER)
     schema = Schema.from_json(manifest["schema"])
+    frozen = {
+        vocabulary: open_vectors(model_path / FOLDER / FROZEN.format(vocabulary)) for vocabulary in manifest["frozen"]
+    }
     with torch.device("meta"):
-        vectors = {vocabulary: torch.empty(shape) for vocabulary, shape in manifest["frozen"].items()}
-        model = make_model(config.model, schema.with_one_id(config.training.sharded), 0, vectors)
+        model = make_model(config.model, schema.with_one_id(config.training.sharded), 0, frozen)
         prepare(model, schema, config.framework)
+    tensors |= {name: frozen[model.tables[name]] for name in Parameters.of(model).frozen}
     model.load_state_dict(tensors, assign=True)
     theta = Parameters.of(model)
     look_up(theta, model_path / SHARDS, schema, config)

@@ -20,7 +20,7 @@ from training.shard_files import add_tables, make_shards
 from training.snapshot import Snapshot, take_snapshot
 from training.store import load_theta, save_theta
 from training.trainer import Trainer
-from training.vectors import load_vectors
+from training.vectors import align_vectors, open_vectors
 from training.versions import model_path, shared_version, specific_version
 
 
@@ -30,7 +30,8 @@ def train(config: Config) -> dict:
     snapshot = ranks.on_root("snapshot", lambda: take_snapshot(config))
     device = choose_device(config.training.device, ranks.local_rank, ranks.local_size)
     refuse_idle_ranks(snapshot, ranks.size)
-    vectors = load_vectors(config)
+    frozen = ranks.on_root("vectors", lambda: align_vectors(config))
+    vectors = {vocabulary: open_vectors(path) for vocabulary, path in frozen.items()}
     shards = make_shards(config, snapshot.schema, vectors, ranks)
     model = build_model(config.model, snapshot.schema.with_one_id(shards), config.seed, vectors)
     prepare(model, snapshot.schema, config.framework)
@@ -41,7 +42,7 @@ def train(config: Config) -> dict:
     trainer = trainer_class(model, config, snapshot, ranks, folder, shards)
     trainer.fit()
     progress = trainer.progress
-    save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress))
+    save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress), frozen)
     version = specific_version(config, snapshot.version, progress.best_epoch)
     if isinstance(trainer, InterleavedTrainer):
         trainer.write_domain_parameters(version)

@@ -132,9 +132,26 @@ def test_frozen_vectors_come_from_a_delta_table_by_key(spark, built, tmp_path):
     assert set(vectors) == {"user_id"}
     for row in keys.collect():
         assert vectors["user_id"][row["id"]].tolist() == [float(row["key"]), 1.0]
-    tensors, manifest = theta_of(train(config))
-    assert manifest["frozen"] == {"user_id": [40, 2]}
-    assert tensors["embeddings.user_id.weight"].tolist() == vectors["user_id"].tolist()
+    folder = Path(train(config)["model_path"])
+    keys.selectExpr("key", "array(0f, 0f) AS vector").write.format("delta").mode("overwrite").save(path)
+    assert load_vectors(config)["user_id"].tolist() == [[0.0, 0.0]] * 40
+    _, theta = load_theta(folder, config)
+    assert theta.frozen["embeddings.user_id.weight"].tolist() == vectors["user_id"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("key", "vector", "message"),
+    [
+        ("key", "if(key = '3', array(1f), array(1f, 2f))", "all vectors must have one length"),
+        ("'user ' || key", "array(1f)", "has a vector for none of the 40 keys"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(spark, built, tmp_path, key, vector, message):
+    keys = spark.read.format("delta").load(built.config().table("users"))
+    path = str(tmp_path / "vectors")
+    keys.selectExpr(f"{key} AS key", f"{vector} AS vector").write.format("delta").save(path)
+    with pytest.raises(UserError, match=message):
+        load_vectors(built.config(built.copy(tmp_path), f"model.user_vectors={path}"))
 
 
 def test_the_settings_that_decide_a_model_are_in_its_name(built):
