@@ -37,15 +37,14 @@ class Shard:
         self.scales: dict[str, float] = {}
         self._seed, self._dtype = seed, dtype
         self._owned = len(range(ranks.rank, size, ranks.size))
-        self._places = _zeros(self._owned, dtype=torch.int32)  # 1 + the place of a row; 0: it is not drawn
-        self._ids = _zeros(self._owned, dtype=torch.int64)  # by place
-        self._rows: dict[str, Tensor] = {}
-        self._drawn = 0
+        self.clear()
 
     def clear(self) -> None:
         """Forgets all rows: each is drawn anew."""
-        self._places, self._ids, self._drawn = torch.zeros_like(self._places), torch.zeros_like(self._ids), 0
+        self._places = _zeros(self._owned, dtype=torch.int32)  # 1 + the place of a row; 0: it is not drawn
+        self._ids = _zeros(self._owned, dtype=torch.int64)  # by place
         self._rows = {name: _zeros(self._owned, dim, dtype=self._dtype) for name, dim in self.dims.items()}
+        self._drawn = 0
 
     def add(self, name: str, dim: int, scale: float) -> None:
         """A table of `dim` columns, whose rows begin as `draw_rows` has it; at scale 0 with zeros."""
