@@ -78,9 +78,7 @@ def moved_in_an_epoch(columns: Columns, ranks: Ranks, rows_at_once: int) -> tupl
         inner.reset()
         for first in range(0, patch.rows, BATCH):
             inner.step(walker, patch.batch(np.arange(first, min(first + BATCH, patch.rows)), local=True))
-        for vocabulary, shard in shards.items():
-            moved = {name: walker.tables[name] - walker.static[name] for name in theta.sharded_tables(vocabulary)}
-            shard.push(walker.ids[vocabulary], moved, 1.0)
+        theta.push_rows(walker, walker.tables, 1.0)
         sent += ranks.bytes_sent - before
     return sent, time.monotonic() - start
 

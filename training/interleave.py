@@ -68,7 +68,7 @@ class InterleavedTrainer(Trainer):
         epoch = self.progress.epoch
         own = _to_tensors(self.specific, "last") | _to_tensors(self._best_specific, "best")
         checkpoint.save_epoch(self._specific_checkpoints(self.ranks.rank), epoch, own, {})
-        self.ranks.max("saved", epoch)
+        self.ranks.wait()
         super().save()
 
     def resume(self) -> None:

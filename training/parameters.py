@@ -1,6 +1,6 @@
 """theta^S: dense parameters, embedding tables, and the working copy of a patch of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
@@ -94,10 +94,7 @@ class Parameters:
         Where there are shards, every rank must call it.
         """
         dense_statistics = {name: value for name, value in self.statistics.items() if name not in self.vocabulary_of}
-        static = {}
-        for vocabulary, shard in self.shards.items():
-            pulled = shard.pull(ids[vocabulary], self.sharded_tables(vocabulary))
-            static |= {name: rows.to(self.like) for name, rows in pulled.items()}
+        static = self._sharded_rows(ids)
         return Parameters(
             _clone(self.dense),
             self.rows(self.tables, ids) | _clone(static),
@@ -124,9 +121,12 @@ class Parameters:
                 all_ids, sums, counts = ranks.sum_rows(f"push.{vocabulary}", ids, moved)
                 for name, total in sums.items():
                     own[name].index_add_(0, all_ids, total / counts.unsqueeze(1), alpha=rate)
+        self.push_rows(walker, walked, rate)
+
+    def push_rows(self, walker: "Parameters", rows: Mapping[str, Tensor], rate: float) -> None:
+        """The same for sharded tables alone, from what `walker` pulled of them to `rows`."""
         for vocabulary, shard in self.shards.items():
-            names = self.sharded_tables(vocabulary)
-            moved = {name: walked[name] - walker.static[name] for name in names}
+            moved = {name: rows[name] - walker.static[name] for name in shard.dims if name in walker.static}
             shard.push(walker.ids[vocabulary], moved, rate)
 
     def cache(self, ids: dict[str, Tensor], moments: Moments) -> "Parameters":
@@ -136,40 +136,41 @@ class Parameters:
         """
         if not self.shards:
             return self
-        static = {}
-        for vocabulary, shard in self.shards.items():
-            names = self.sharded_tables(vocabulary)
-            for name in names:
-                shard.add(FIRST + name, shard.dims[name], scale=0)
-                shard.add(SECOND + name, shard.dims[name], scale=0)
-            pulled = shard.pull(ids[vocabulary], [prefix + name for name in names for prefix in ("", FIRST, SECOND)])
-            static |= {name: rows.to(self.like) for name, rows in pulled.items()}
-            for name in names:
-                moments.first[name], moments.second[name] = (
-                    static[prefix + name].clone() for prefix in (FIRST, SECOND)
-                )
-        tables = {name: static[name].clone() for vocabulary in self.shards for name in self.sharded_tables(vocabulary)}
+        names = [name for vocabulary in self.shards for name in self.sharded_tables(vocabulary)]
+        for name in names:
+            shard = self.shards[self.vocabulary_of[name]]
+            for prefix in (FIRST, SECOND):
+                shard.add(prefix + name, shard.dims[name], scale=0)
+        static = self._sharded_rows(ids, ("", FIRST, SECOND))
+        moments.first |= {name: static[FIRST + name].clone() for name in names}
+        moments.second |= {name: static[SECOND + name].clone() for name in names}
+        tables = {name: static[name].clone() for name in names}
         own_ids = {vocabulary: ids[vocabulary] for vocabulary in self.shards}
         return replace(self, tables=self.tables | tables, ids=own_ids, shards={}, static=static)
 
     def write_back(self, cache: "Parameters", moments: Moments) -> None:
         """Gives the owners of sharded rows what became of `cache`, and takes their moments out of `moments`."""
-        for vocabulary, shard in self.shards.items():
-            now = {}
+        now = dict(cache.tables)
+        for vocabulary in self.shards:
             for name in self.sharded_tables(vocabulary):
-                now[name] = cache.tables[name]
                 now[FIRST + name], now[SECOND + name] = moments.first.pop(name), moments.second.pop(name)
-            moved = {name: rows - cache.static[name] for name, rows in now.items()}
-            shard.push(cache.ids[vocabulary], moved, 1.0)
+        self.push_rows(cache, now, 1.0)
 
     def at_hand(self, features: Mapping[str, Tensor]) -> "Parameters":
         """These parameters to read, with what `features` look up in sharded tables. Every rank must call it."""
         tables = dict(self.tables)
         ids = distinct_ids(features, {vocabulary: self.features_of[vocabulary] for vocabulary in self.shards})
-        for vocabulary, shard in self.shards.items():
-            rows = shard.pull(ids[vocabulary], self.sharded_tables(vocabulary))
-            tables |= {name: PulledTable(ids[vocabulary], value.to(self.like)) for name, value in rows.items()}
+        for name, rows in self._sharded_rows(ids).items():
+            tables[name] = PulledTable(ids[self.vocabulary_of[name]], rows)
         return replace(self, tables=tables, shards={})
+
+    def _sharded_rows(self, ids: Mapping[str, Tensor], prefixes: Sequence[str] = ("",)) -> dict[str, Tensor]:
+        """The rows of `ids` of sharded tables, and of those beside them whose names have other prefixes."""
+        rows = {}
+        for vocabulary, shard in self.shards.items():
+            names = [prefix + name for name in self.sharded_tables(vocabulary) for prefix in prefixes]
+            rows |= shard.pull(ids[vocabulary], names)
+        return {name: value.to(self.like) for name, value in rows.items()}
 
     def sharded_tables(self, vocabulary: str) -> list[str]:
         """The sharded tables that are looked up by ids of `vocabulary`."""

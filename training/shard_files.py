@@ -48,7 +48,7 @@ def save_shards(folder: Path, shards: Shards, ranks: Ranks, tables: Mapping[str,
     aside = path.with_suffix(".aside")
     save_file(tensors, aside)
     aside.rename(path)
-    ranks.max("shards saved", 0)
+    ranks.wait()
 
 
 def load_shards(folder: Path, shards: Shards) -> None:

@@ -53,7 +53,7 @@ def save_theta(
         tensors = {name: value for name, value in model.state_dict().items() if name not in theta.frozen}
         files = {FROZEN.format(vocabulary): path for vocabulary, path in frozen.items()}
         checkpoint.save(model_path / FOLDER, tensors, manifest, files)
-    ranks.max("theta saved", 0)
+    ranks.wait()
 
 
 def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, Parameters]:

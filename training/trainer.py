@@ -108,13 +108,13 @@ class Trainer:
         self._record(epoch, self.validate(), rows, time.monotonic() - start, parts)
 
     def _cut(self, columns: Columns) -> list[Columns]:
-        """The patches of a round: one, or as many on every rank that the rows each looks up can be cached."""
+        """The patches of a round: at least one, and as many on every rank that what each looks up can be cached."""
         if not self.theta.shards:
             return [columns]
         features_of = {vocabulary: self.theta.features_of[vocabulary] for vocabulary in self.theta.shards}
         parts = cut_to_fit(columns, features_of, self.config.training.cache_rows)
         nothing = {name: column[:0] for name, column in columns.items()}
-        return parts + [nothing] * (self.ranks.max("patches", len(parts)) - len(parts))
+        return parts + [nothing] * (self.ranks.max("patches", max(1, len(parts))) - len(parts))
 
     def adapt(self, epoch: int) -> None:
         """What follows DN in an epoch; nothing, unless the framework interleaves."""
@@ -183,7 +183,7 @@ class Trainer:
             if self.ranks.is_root:
                 self._drop_shards({(LAST, epoch), (LAST, epoch - 1), (BEST, self.progress.best_epoch)})
         if self.ranks.is_root:
-            checkpoint.save_epoch(self.checkpoints, self.progress.epoch, self._tensors(), asdict(self.progress))
+            checkpoint.save_epoch(self.checkpoints, epoch, self._tensors(), asdict(self.progress))
 
     def _tensors(self) -> dict[str, Tensor]:
         groups = {"theta": self.theta.trained(), "best": self._best, "moments": self._inner.moments.state()}

@@ -37,4 +37,5 @@ def distinct_ids(features: Mapping[str, Tensor], features_of: Mapping[str, tuple
 
 
 def _joined(features: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
-    return torch.cat([features[name].flatten() for name in names])
+    """All ids one after the other; as integers also where there are no rows, whose columns have no type."""
+    return torch.cat([features[name].flatten() for name in names]).long()

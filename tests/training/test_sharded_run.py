@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from deltalake import DeltaTable
 from sklearn.metrics import roc_auc_score
 
 from pipelines.dr_longtail import dr_longtail
@@ -63,7 +65,7 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped_also_in_patches_that_a
 
 def test_the_whole_chain_runs_on_two_ranks_and_goes_on_with_one(spark, built, tmp_path):
     root = built.copy(tmp_path)
-    settings = [SHARDED, root, "framework.name=mamdr", "model.name=deepfm"]
+    settings = [SHARDED, root, "framework.name=mamdr", "model.name=deepfm", "training.cache_rows=45"]
     command = ["horovodrun", "-np", "2", sys.executable, "training/train.py", "--config", built.config_path]
     done = subprocess.run(
         [*command, *settings, "training.epochs=1"], env={**os.environ}, capture_output=True, text=True, timeout=300
@@ -84,6 +86,15 @@ def test_the_whole_chain_runs_on_two_ranks_and_goes_on_with_one(spark, built, tm
     models = evaluate(spark, config)["models"]
     assert set(models) == {"dn", "mamdr"}
     assert models["dn"]["auc"] == pytest.approx(roc_auc_score(*reversed(scored(config, "test")[1:])), abs=1e-6)
+
+
+def test_a_run_without_validation_rows_ends_as_it_does_with_whole_tables(built, tmp_path):
+    root = built.copy(tmp_path)
+    settings = [root, "framework.name=dn", "training.epochs=1"]
+    DeltaTable(built.config(*settings).table("samples")).delete("split = 'val'")
+    whole, sharded = (train(built.config(*settings, *further)) for further in ([], [SHARDED]))
+    assert sharded["samples"] == whole["samples"]
+    np.testing.assert_equal(sharded["val_mean_domain_auc"], whole["val_mean_domain_auc"])
 
 
 @pytest.mark.parametrize(
