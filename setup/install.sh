@@ -22,7 +22,8 @@ stamp=.venv/setup-$(cat requirements.txt setup/* setup.cfg | sha256sum | cut -c1
 export VIRTUAL_ENV=$PWD/.venv PATH=$PWD/.venv/bin:$PATH
 python -m pip install --quiet --require-hashes -r setup/uv.txt
 uv pip install --no-deps --require-hashes -r requirements.txt
-uv pip install --no-deps --reinstall "$(setup/horovod.sh)"
+horovod=$(setup/horovod.sh)
+uv pip install --no-deps --reinstall "$horovod"
 uv pip install --no-deps --no-build-isolation -e .
 
 spark=$(python -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')

@@ -15,11 +15,17 @@ def choose_device(name: str, local_rank: int, local_size: int) -> torch.device:
     """The device of one of `local_size` processes on this machine: `auto` takes a GPU where there is one.
 
     Raises:
-        UserError: `name` is cuda and there is none.
+        UserError: `name` is cuda and there is none, or fewer than processes.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("training.device is cuda, but torch finds no GPU: set training.device=cpu")
     if name != "cpu" and torch.cuda.is_available():
+        found = torch.cuda.device_count()
+        if local_size > found:
+            raise UserError(
+                f"there are {local_size} ranks on this machine, which has {found} GPU{'s' * (found > 1)}: "
+                "start one for each GPU, or set training.device=cpu"
+            )
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
         return device

@@ -148,7 +148,7 @@ def _no_gradients(parameters: Parameters) -> Gradients:
         {name: torch.zeros_like(value) for name, value in parameters.dense.items()},
         {
             vocabulary: (
-                torch.empty(0, dtype=torch.int64),
+                parameters.like.new_empty(0, dtype=torch.int64),
                 {name: table[:0] for name, table in parameters.tables_of(vocabulary).items()},
             )
             for vocabulary in parameters.features_of

@@ -19,7 +19,8 @@ def pcgrad(theta: Parameters, patch: Patch, run: Run) -> None:
 
     def gradients(theta: Parameters, patch: Patch, group: list[np.ndarray]) -> Gradients:
         found = [run.inner.gradients(theta, patch.batch(rows)) for rows in group]
-        return combine(found, projection_weights(gram_matrix(found), run.rng))
+        weights = projection_weights(gram_matrix(found).cpu(), run.rng)  # a GPU would be asked for each pair
+        return combine(found, weights.to(theta.like))
 
     groups = in_groups(run.walk_batches(patch), run.framework.pcgrad_domains)
     run.step_together(theta, patch, groups, gradients)
@@ -49,8 +50,8 @@ def projection_weights(gram: Tensor, rng: np.random.Generator) -> Tensor:
 
 def gram_matrix(gradients: list[Gradients]) -> Tensor:
     """The inner products of gradients over all parameters, shape (k, k)."""
-    dense = [torch.cat([value.flatten() for value in one.dense.values()] or [torch.empty(0)]) for one in gradients]
-    gram = torch.stack(dense) @ torch.stack(dense).T
+    dense = [[value.flatten() for value in one.dense.values()] for one in gradients]
+    gram = sum(torch.stack(values) @ torch.stack(values).T for values in zip(*dense, strict=True))
     for vocabulary in gradients[0].rows:
         for name in gradients[0].rows[vocabulary][1]:
             ids, rows = _aligned(gradients, vocabulary, name)

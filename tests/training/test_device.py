@@ -1,0 +1,123 @@
+"""A GPU computes what the CPU does. Skipped where there is none; it needs neither Spark nor the other fixtures:
+
+    python -m pytest --noconftest tests/training/test_device.py
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.reference import (
+    LEARNED,
+    SIZES,
+    SPECIFIC_SETTINGS,
+    assert_close,
+    named,
+    random_rows,
+    small_model,
+)
+from training import checkpoint
+from training.adapt import Adapter
+from training.batches import Patch
+from training.config import FrameworkConfig, TrainingConfig
+from training.device import choose_device
+from training.errors import UserError
+from training.frameworks.run import Run
+from training.helpers import Helpers
+from training.inner import InnerOptimizer
+from training.models import MODELS
+from training.parameters import Parameters
+from training.predict import predict, predict_specific
+from training.ranks import Ranks
+from training.shards import Shard
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
+FRAMEWORK, TRAINING = FrameworkConfig(outer_lr=0.3), TrainingConfig(batch_size=8)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+
+
+def learned(device, framework="dn", name="mlp", sharded=()):
+    """The module after two rounds on `device`, its parameters, and the moments of its optimiser."""
+    model = small_model(name, framework=framework).to(device)
+    shards = {name: Shard(name, SIZES[name], 0, Ranks(), torch.float64) for name in sharded}
+    theta = Parameters.of(model, shards)
+    for vocabulary, shard in shards.items():
+        for name in theta.sharded_tables(vocabulary):
+            shard.load({"ids": torch.arange(SIZES[vocabulary]), name: named(model)[name].cpu()})
+    patch = Patch(TRAIN, theta.features_of, device, torch.float64)
+    inner = InnerOptimizer(model, 0.01)
+    for turn in range(2):
+        LEARNED[framework].learn(theta, patch, Run(inner, FRAMEWORK, TRAINING, Ranks(), np.random.default_rng(turn)))
+    for vocabulary, shard in shards.items():
+        rows = shard.pull(torch.arange(shard.size), theta.sharded_tables(vocabulary))
+        model.load_state_dict(rows, strict=False)
+    return model, theta, inner.moments
+
+
+def on_cpu(tensors):
+    return {name: value.cpu() for name, value in tensors.items()}
+
+
+def assert_same(of_device):
+    """Holds tensors by name that a function makes on a device against those that it makes on the CPU."""
+    assert_close(on_cpu(of_device(GPU)), on_cpu(of_device(CPU)))
+
+
+@needs_gpu
+@pytest.mark.parametrize("framework", LEARNED)
+def test_rounds_end_on_a_gpu_where_they_do_on_the_cpu(framework):
+    assert_same(lambda device: named(learned(device, framework)[0]))
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", MODELS)
+def test_each_model_learns_and_scores_on_a_gpu_as_on_the_cpu(name):
+    def of_device(device):
+        model, theta, _ = learned(device, name=name)
+        return {**named(model), "logits": torch.from_numpy(predict(model, theta, VAL))}
+
+    assert_same(of_device)
+
+
+@needs_gpu
+@pytest.mark.parametrize("framework", ["dn", "alternate"])
+def test_rows_of_sharded_tables_visit_a_gpu(framework):
+    assert_same(lambda device: named(learned(device, framework, sharded=("user_id", "item_id"))[0]))
+
+
+@needs_gpu
+@pytest.mark.parametrize("rounds", [("dr", "dr"), ("finetune", "finetune"), ("subspace", "subspace")])
+def test_theta_i_on_a_gpu_is_theta_i_on_the_cpu(rounds):
+    def of_device(device):
+        model = small_model().to(device)
+        theta = Parameters.of(model)
+        adapter = Adapter(model, theta, Helpers.of(TRAIN, 5, 0), replace(SPECIFIC_SETTINGS, rounds=rounds))
+        values = sum(value.numel() for value in theta.dense.values())
+        adapter.directions = torch.linspace(-1, 1, 2 * values, dtype=torch.float64, device=device).view(2, values)
+        adapted = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, range(4), len(rounds), keep=None)}
+        specific = {domain: one.specific[len(rounds)] for domain, one in adapted.items()}
+        logits = predict_specific(model, theta, VAL, specific, predict(model, theta, VAL))
+        auc = {f"auc {domain}": torch.from_numpy(one.val_auc) for domain, one in adapted.items()}
+        return {"logits": torch.from_numpy(logits), **auc}
+
+    assert_same(of_device)
+
+
+@needs_gpu
+def test_what_a_gpu_has_learned_is_saved_for_any_device(tmp_path):
+    _, theta, moments = learned(GPU)
+    saved = {**theta.trained(), **{f"moments.{name}": value for name, value in moments.state().items()}}
+    checkpoint.save(tmp_path / "one", saved, {})
+    loaded, _ = checkpoint.load(tmp_path / "one")
+    assert all(value.device == CPU for value in loaded.values())
+    assert_close(loaded, on_cpu(saved))
+
+
+def test_a_rank_that_finds_no_gpu_of_its_own_is_told_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="2 ranks on this machine, which has 1 GPU"):
+        choose_device("auto", local_rank=0, local_size=2)
