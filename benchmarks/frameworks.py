@@ -46,7 +46,9 @@ def main() -> None:
         print(f"{name:<12}{rate:>10,.0f}{rate / shared['alternate']:>14.2f}")
     for name, rate in specific.items():
         print(f"{name:<12}{rate:>10,.0f} domains/s a round")
-    print(json.dumps({"model": model, "device": device.type, "rows_per_second": shared, "domains_per_second": specific}))
+    print(
+        json.dumps({"model": model, "device": device.type, "rows_per_second": shared, "domains_per_second": specific})
+    )
 
 
 def draw_rows() -> Columns:

@@ -43,12 +43,13 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
         name = config.framework.name
         raise UserError(f"model {key.specific} has no helpers: run training/train.py with framework.name={name}")
     path = config.table("domain_parameters")
-    tail = _tail(snapshot.domains)
+    tail = snapshot.domains.where(~snapshot.domains.head & (snapshot.domains.rows_train > 0))
+    able = tail.where(np.isin(tail.domain_id, list(tail.able_to_learn(config.framework.specific_min_rows))))
     done = _adapted_domains(spark, path, key.specific)
     left = [domain for domain in tail.domain_id.tolist() if domain not in done]
     if left:
         rows = spark.read.format("delta").option("versionAsOf", snapshot.version).load(config.table("samples"))
-        rounds = _load_rounds(rows, tail, key)
+        rounds = dict.fromkeys(left, 0) | _load_rounds(rows, able, key)
         bucket_of = dict(zip(tail.domain_id.tolist(), tail.first_bucket.tolist(), strict=True))
         waves = _waves({bucket_of[domain] for domain in left}, WAVE * spark.sparkContext.defaultParallelism)
         for buckets in tqdm(waves, desc="theta^i, tail domains", unit="wave", file=sys.stderr):
@@ -57,7 +58,8 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
     seconds = time.monotonic() - start
     return {
         "domains": len(left),
-        "domains_skipped": len(tail.domain_id) - len(left),
+        "domains_skipped": len(tail) - len(left),
+        "domains_too_small": len(tail) - len(able),
         "seconds": round(seconds, 3),
         "domains_per_second": round(len(left) / seconds, 2),
         "table_version": tables.version(spark, path),
@@ -67,51 +69,48 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
 def adapt(rows: DataFrame, rounds: dict[int, int], buckets: list[int], key: ModelKey) -> DataFrame:
     """theta^i of the domains in `rounds` after so many rounds, as rows of domain_parameters."""
 
+    dtype = key.config.framework.specific_dtype
+
     def to_row(adapted: Adapted, bucket: int, theta: Parameters) -> dict:
-        return domain_parameters.to_row(adapted, rounds[adapted.domain_id], key.specific, bucket, theta)
+        return domain_parameters.to_row(adapted, rounds[adapted.domain_id], key.specific, bucket, theta, dtype)
 
     return map_domains(rows, rounds, buckets, key, True, to_row, domain_parameters.SCHEMA)
 
 
-def _load_rounds(rows: DataFrame, tail: Domains, key: ModelKey) -> dict[int, int]:
-    """The rounds that each tail domain keeps; chosen by the first job of a model, then read from its folder."""
+def _load_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int]:
+    """The rounds that each of the domains keeps; chosen by the first job of a model, then read from its folder."""
     path = model_path(key.config, key.specific) / "rounds.json"
     if not path.exists():
-        path.write_text(json.dumps(_choose_rounds(rows, tail, key)))
+        path.write_text(json.dumps(_choose_rounds(rows, able, key) if len(able) else {}))
     return {int(domain): rounds for domain, rounds in json.loads(path.read_text()).items()}
 
 
-def _choose_rounds(rows: DataFrame, tail: Domains, key: ModelKey) -> dict[int, int]:
+def _choose_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int]:
     """Lets a pilot of each group of like size, `framework.stop_group` domains or so, try all rounds.
 
     The group keeps the rounds that serve its pilot best on validation rows.
     """
     stop_group, most = key.config.framework.stop_group, len(specific_settings(key.config).rounds)
-    groups = size_groups(tail.rows_train, stop_group)
-    draws = hash_keys(key.config.seed, tail.domain_id)
+    groups = size_groups(able.rows_train, stop_group)
+    draws = hash_keys(key.config.seed, able.domain_id)
     pilot = np.zeros(len(groups), bool)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
         pilot[members[np.argsort(draws[members])][:stop_group]] = True
-    tried = dict.fromkeys(tail.domain_id[pilot].tolist(), most)
-    print(f"theta^i: {len(tried)} of {len(groups)} tail domains try {most} rounds", file=sys.stderr)
+    tried = dict.fromkeys(able.domain_id[pilot].tolist(), most)
+    print(f"theta^i: {len(tried)} of {len(groups)} tail domains that can learn try {most} rounds", file=sys.stderr)
 
     def to_row(adapted: Adapted, bucket: int, theta: Parameters) -> dict:
         return {"domain_id": adapted.domain_id, "val_auc": adapted.val_auc.tolist()}
 
-    buckets = np.unique(tail.first_bucket[pilot]).tolist()
+    buckets = np.unique(able.first_bucket[pilot]).tolist()
     scored = map_domains(rows, tried, buckets, key, False, to_row, PILOT).toPandas().sort_values("domain_id")
-    place = np.searchsorted(tail.domain_id, scored["domain_id"].to_numpy())
+    place = np.searchsorted(able.domain_id, scored["domain_id"].to_numpy())
     kept = choose_rounds(groups[place], np.stack(scored["val_auc"]))
     for group in np.unique(groups):
-        largest = tail.rows_train[groups == group].max()
+        largest = able.rows_train[groups == group].max()
         print(f"theta^i: domains of up to {largest} training rows keep {kept.get(group, 0)} rounds", file=sys.stderr)
-    return {int(d): kept.get(group, 0) for d, group in zip(tail.domain_id, groups.tolist(), strict=True)}
-
-
-def _tail(domains: Domains) -> Domains:
-    chosen = ~domains.head & (domains.rows_train > 0)
-    return Domains(**{name: column[chosen] for name, column in vars(domains).items()})
+    return {int(d): kept.get(group, 0) for d, group in zip(able.domain_id, groups.tolist(), strict=True)}
 
 
 def _adapted_domains(spark: SparkSession, path: str, version: str) -> set[int]:

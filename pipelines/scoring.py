@@ -28,14 +28,14 @@ def score(
         A row a sample and model, as in SCHEMA.
     """
 
-    names_read = key.schema.columns
+    names_read, dtype = key.schema.columns, key.config.framework.specific_dtype
 
     def score_bucket(rows: pa.Table, parameters: pa.Table) -> pa.Table:
         use_cpu(threads=1)
         model, theta = open_theta(key)
         columns = to_columns(rows, names_read)
         shared = predict(model, theta, columns)
-        known = {row["domain_id"]: from_row(row, theta) for row in parameters.to_pylist()}
+        known = {row["domain_id"]: from_row(row, theta, dtype) for row in parameters.to_pylist()}
         known = {domain: value for domain, value in known.items() if value is not None}
         parts = []
         for name, adds_specific in names.items():

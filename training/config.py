@@ -131,6 +131,8 @@ class FrameworkConfig:
     helper_rows: int = 128  # rows of a helper domain in one step
     helper_domains: int = 4096  # helper domains are drawn from a sample of at most so many domains
     stop_group: int = 200  # domains of like size that share one choice of rounds
+    specific_min_rows: int = 1  # training rows of a domain that learns theta^i; a smaller one keeps zero
+    specific_dtype: str = "float32"  # what theta^i is stored as: float32 | float16
     interleave: bool = False  # Algorithm 3 to the letter: DN, then DR, in each epoch
 
 
@@ -359,6 +361,7 @@ def _check(config: Config) -> None:
     for key in ("dr_inner_lr", "finetune_lr"):
         rate = getattr(framework, key)
         require(rate is None or rate > 0, f"framework.{key}", "above 0")
+    require(framework.specific_dtype in ("float32", "float16"), "framework.specific_dtype", "float32 or float16")
     require(framework.helper_domains >= 2, "framework.helper_domains", "at least 2")
     require(config.model.pooling in ("mean", "attention"), "model.pooling", "mean or attention")
     require(0 < framework.meta_share < 1, "framework.meta_share", "between 0 and 1")

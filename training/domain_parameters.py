@@ -42,20 +42,24 @@ SCHEMA = pa.schema(
 )
 
 
-def to_row(adapted: Adapted, rounds: int, version: str, bucket: int, theta: Parameters) -> dict:
-    """A domain that keeps theta^i after `rounds` rounds, as a row of the table; with 0 rounds it keeps none."""
+def to_row(adapted: Adapted, rounds: int, version: str, bucket: int, theta: Parameters, dtype: str) -> dict:
+    """A domain that keeps theta^i after `rounds` rounds, as a row of the table; with 0 rounds it keeps none.
+
+    Args:
+        dtype: of the stored values, as framework.specific_dtype.
+    """
     specific = adapted.specific[rounds] if rounds else None
     return {
         "model_version": version,
         "domain_id": adapted.domain_id,
         "bucket": bucket,
         "rounds": rounds,
-        "dense": _to_bytes(specific.dense) if specific else b"",
+        "dense": _to_bytes(specific.dense, dtype) if specific else b"",
         "embeddings": [
             {
                 "name": name,
                 "ids": specific.ids[theta.vocabulary_of[name]].tolist(),
-                "values": _to_bytes(rows),
+                "values": _to_bytes(rows, dtype),
             }
             for name, rows in specific.rows.items()
         ]
@@ -68,7 +72,7 @@ def to_row(adapted: Adapted, rounds: int, version: str, bucket: int, theta: Para
     }
 
 
-def from_row(row: Mapping, theta: Parameters) -> Specific | None:
+def from_row(row: Mapping, theta: Parameters, dtype: str) -> Specific | None:
     """theta^i of a row of the table; None where it keeps none."""
     if not row["rounds"]:
         return None
@@ -76,10 +80,10 @@ def from_row(row: Mapping, theta: Parameters) -> Specific | None:
     for entry in row["embeddings"]:
         vocabulary = theta.vocabulary_of[entry["name"]]
         ids[vocabulary] = torch.tensor(np.asarray(entry["ids"], np.int64))
-        rows[entry["name"]] = _from_bytes(entry["values"]).view(len(ids[vocabulary]), -1)
+        rows[entry["name"]] = _from_bytes(entry["values"], dtype).view(len(ids[vocabulary]), -1)
     for vocabulary in theta.features_of:
         ids.setdefault(vocabulary, torch.empty(0, dtype=torch.int64))
-    return Specific(_from_bytes(row["dense"]), ids, rows)
+    return Specific(_from_bytes(row["dense"], dtype), ids, rows)
 
 
 def append(path: str, rows: list[dict]) -> None:
@@ -95,12 +99,16 @@ def written_domains(path: str, version: str) -> set[int]:
     return set(read_columns(path, ["domain_id"], {"model_version": version})["domain_id"].tolist())
 
 
-def _to_bytes(values: torch.Tensor) -> bytes:
-    return values.detach().cpu().float().numpy().astype("<f4").tobytes()
+def _to_bytes(values: torch.Tensor, dtype: str) -> bytes:
+    return values.detach().cpu().numpy().astype(_little_endian(dtype)).tobytes()
 
 
-def _from_bytes(values: bytes) -> torch.Tensor:
-    return torch.from_numpy(np.frombuffer(values, "<f4").copy())
+def _from_bytes(values: bytes, dtype: str) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(values, _little_endian(dtype)).astype(np.float32))
+
+
+def _little_endian(dtype: str) -> np.dtype:
+    return np.dtype(dtype).newbyteorder("<")
 
 
 def _or_none(value: float) -> float | None:

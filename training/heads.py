@@ -10,13 +10,13 @@ from tqdm import tqdm
 from training import domain_parameters
 from training.adapt import Adapted, Adapter, choose_rounds, helpers_path, size_groups, specific_settings
 from training.batches import Columns
-from training.config import Config
+from training.config import Config, FrameworkConfig
 from training.directions import gather_directions
 from training.feed import read_buckets, share_out
 from training.gathering import gather_helpers, select
 from training.parameters import Parameters
 from training.ranks import Ranks
-from training.snapshot import Snapshot
+from training.snapshot import Domains, Snapshot
 from training.versions import model_path
 
 
@@ -38,10 +38,12 @@ def adapt_heads(
     if heads_written:
         return
     adapted = list(_adapt_own(adapter, config, snapshot, ranks))
-    kept = _choose(adapted, len(adapter.settings.rounds), config.framework.stop_group, ranks)
+    kept = _choose(adapted, len(adapter.settings.rounds), config.framework, snapshot.domains, ranks)
     buckets = dict(zip(snapshot.domains.domain_id.tolist(), snapshot.domains.first_bucket.tolist(), strict=True))
     rows = [
-        domain_parameters.to_row(one, kept[one.domain_id], version, buckets[one.domain_id], theta)
+        domain_parameters.to_row(
+            one, kept[one.domain_id], version, buckets[one.domain_id], theta, config.framework.specific_dtype
+        )
         for one in adapted
         if one.domain_id not in written
     ]
@@ -71,13 +73,16 @@ def _adapt_own(adapter: Adapter, config: Config, snapshot: Snapshot, ranks: Rank
         yield from adapter.adapt(train, val, [domain], rounds, keep=range(1, rounds + 1))
 
 
-def _choose(adapted: list[Adapted], rounds: int, stop_group: int, ranks: Ranks) -> dict[int, int]:
+def _choose(
+    adapted: list[Adapted], rounds: int, framework: FrameworkConfig, domains: Domains, ranks: Ranks
+) -> dict[int, int]:
     """Of so many rounds those that each head domain keeps, chosen over the domains of all ranks."""
     own = np.array([[one.domain_id, one.rows_train, *one.val_auc] for one in adapted], np.float64)
     every = ranks.gather("heads", own.reshape(-1, rounds + 3))
-    groups = size_groups(every[:, 1], stop_group)
+    groups = size_groups(every[:, 1], framework.stop_group)
     kept = choose_rounds(groups, every[:, 2:])
-    return {int(domain): kept[group] for domain, group in zip(every[:, 0], groups.tolist(), strict=True)}
+    able = domains.able_to_learn(framework.specific_min_rows)
+    return {int(d): kept[group] if d in able else 0 for d, group in zip(every[:, 0], groups.tolist(), strict=True)}
 
 
 def _rows_of(domain: int, snapshot: Snapshot, split: str, buckets: list[int]) -> Columns:

@@ -97,7 +97,9 @@ class InterleavedTrainer(Trainer):
                 auc[0], auc[best] = shared[one.domain_id], one.val_auc[0]
                 found = {best: self._best_specific[one.domain_id]}
                 adapted = Adapted(one.domain_id, one.rows_train, one.rows_val, found, auc)
-                yield domain_parameters.to_row(adapted, best, version, unit[0], self.theta)
+                yield domain_parameters.to_row(
+                    adapted, best, version, unit[0], self.theta, self.config.framework.specific_dtype
+                )
 
     def _adapt_unit(self, unit: list[int], rounds: int, start: dict[int, Specific], turn: int = 1) -> Iterator[Adapted]:
         train, val = self._read("train", unit), self._read("val", unit)

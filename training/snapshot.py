@@ -1,6 +1,6 @@
 """What a run reads: one pinned version of the samples, its files and their row counts, and the domains."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -32,6 +32,19 @@ class Domains:
     first_bucket: np.ndarray
     buckets: np.ndarray
     rows_train: np.ndarray
+    positives_train: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.domain_id)
+
+    def where(self, chosen: np.ndarray) -> "Domains":
+        """Some of the domains, by a mask."""
+        return Domains(**{name: column[chosen] for name, column in vars(self).items()})
+
+    def able_to_learn(self, min_rows: int) -> set[int]:
+        """The ids of those with at least `min_rows` training rows, among these both classes."""
+        both = (self.positives_train > 0) & (self.positives_train < self.rows_train)
+        return set(self.domain_id[both & (self.rows_train >= min_rows)].tolist())
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,7 @@ def take_snapshot(config: Config) -> Snapshot:
     files = tuple(_list_files(samples))
     if not files:
         raise UserError(f"table {config.table('samples')} is empty: build it again")
-    domains = read_columns(config.table("domains"), ["domain_id", "head", "first_bucket", "buckets", "rows_train"])
+    domains = read_columns(config.table("domains"), [field.name for field in fields(Domains)])
     order = np.argsort(domains["domain_id"])
     return Snapshot(
         version=samples.version(),

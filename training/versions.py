@@ -45,7 +45,8 @@ def _specific_settings(config: Config) -> list:
     framework = config.framework
     of_helpers = [framework.helpers, framework.helper_rows, framework.helper_domains]
     of_subspace = [framework.subspace_rank, framework.subspace_domains, framework.finetune_rounds]
-    return [asdict(specific_settings(config)), of_helpers, framework.stop_group, of_subspace]
+    stored = [framework.specific_min_rows, framework.specific_dtype]
+    return [asdict(specific_settings(config)), of_helpers, framework.stop_group, of_subspace, stored]
 
 
 def _digest(**settings: object) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from pipelines.adaptation import ModelKey, open_adapter
 from pipelines.dr_longtail import WAVE, _waves, dr_longtail
+from training.compare.study import Study
 from training.domain_parameters import from_row
 from training.errors import UserError
 from training.feed import read_buckets
@@ -17,12 +18,18 @@ from training.versions import model_path
 
 
 @pytest.fixture(
-    scope="module", params=[("joint_dr", 2), ("weighted_dr_finetune", 1), ("separate", 1), ("joint_subspace", 1)]
+    scope="module",
+    params=[
+        ("joint_dr", 2, "float16"),
+        ("weighted_dr_finetune", 1, "float32"),
+        ("separate", 1, "float32"),
+        ("joint_subspace", 1, "float32"),
+    ],
 )
 def adapted(spark, built, keep_rounds, tmp_path_factory, request):
     """(config, summary) of the whole chain up to dr_longtail; tail domains keep 2, 1 or 0 rounds."""
-    name, dr_rounds = request.param
-    settings = [f"framework.name={name}", f"framework.dr_rounds={dr_rounds}"]
+    name, dr_rounds, dtype = request.param
+    settings = [f"framework.name={name}", f"framework.dr_rounds={dr_rounds}", f"framework.specific_dtype={dtype}"]
     config = built.config(built.copy(tmp_path_factory.mktemp("adapted")), *settings)
     train(config)
     keep_rounds(config)
@@ -39,13 +46,24 @@ def test_every_domain_has_one_row_heads_from_the_workers_and_tails_from_the_job(
     rows = read_parameters(spark, config)
     assert sorted(row["domain_id"] for row in rows.collect()) == list(range(domains.count()))
     assert summary["domains"] == domains.where("NOT head").count()
-    assert set(summary) == {"domains", "domains_skipped", "seconds", "domains_per_second", "table_version"}
+    of_one_class = domains.where("NOT head AND positives_train IN (0, rows_train)").count()
+    assert summary["domains_too_small"] == of_one_class >= 1
+    assert set(summary) == {
+        "domains",
+        "domains_skipped",
+        "domains_too_small",
+        "seconds",
+        "domains_per_second",
+        "table_version",
+    }
 
 
 def test_theta_i_is_what_rounds_by_hand_give(spark, adapted):
     config, _ = adapted
     snapshot = take_snapshot(config)
     adapter = open_adapter(ModelKey.find(config, snapshot.version))
+    dtype = config.framework.specific_dtype
+    exact = {"rtol": 0, "atol": 1e-6} if dtype == "float32" else {"rtol": 2**-11, "atol": 1e-6}
     rows = {row["domain_id"]: row.asDict(recursive=True) for row in read_parameters(spark, config).collect()}
     kept = {domain: row["rounds"] for domain, row in rows.items()}
     assert {kept[domain] for domain in snapshot.domains.domain_id[~snapshot.domains.head]} == {0, 1, 2}
@@ -58,28 +76,38 @@ def test_theta_i_is_what_rounds_by_hand_give(spark, adapted):
         for one in adapter.adapt(train_rows, val_rows, domains, kept, keep=None):
             row = rows[one.domain_id]
             assert row["rows_train"] == one.rows_train
-            stored = from_row(row, adapter.theta)
+            stored = from_row(row, adapter.theta, dtype)
             if stored is None:
                 assert (row["rounds"], row["dense"], row["embeddings"]) == (0, b"", [])
                 continue
             expected = one.specific[row["rounds"]]
-            torch.testing.assert_close(stored.dense, expected.dense, rtol=0, atol=1e-6)
+            assert len(row["dense"]) == stored.dense.numel() * np.dtype(dtype).itemsize
+            torch.testing.assert_close(stored.dense, expected.dense, **exact)
             for name, values in expected.rows.items():
-                torch.testing.assert_close(stored.rows[name], values, rtol=0, atol=1e-6)
+                torch.testing.assert_close(stored.rows[name], values, **exact)
 
 
 def test_the_stop_looks_at_every_tail_domain_of_a_small_set_and_its_choice_is_kept(spark, built, tmp_path, capfd):
-    config = built.config(built.copy(tmp_path), "framework.name=joint_dr")
+    config = built.config(built.copy(tmp_path), "framework.name=joint_dr", "framework.stop_group=4")
     train(config)
     dr_longtail(spark, config)
-    assert "theta^i: 10 of 10 tail domains try 2 rounds" in capfd.readouterr().err
+    domains = take_snapshot(config).domains
+    able = domains.able_to_learn(1) - set(domains.domain_id[domains.head].tolist())
+    assert f"theta^i: {len(able)} of {len(able)} tail domains that can learn try 2 rounds" in capfd.readouterr().err
     key = ModelKey.find(config, take_snapshot(config).version)
     rounds = json.loads((model_path(config, key.specific) / "rounds.json").read_text())
-    heads = take_snapshot(config).domains.head
     stored = {row["domain_id"]: row["rounds"] for row in read_parameters(spark, config).collect()}
-    assert {int(domain): kept for domain, kept in rounds.items()} == {
-        domain: kept for domain, kept in stored.items() if not heads[domain]
-    }
+    tail = {domain: kept for domain, kept in stored.items() if not domains.head[domain]}
+    assert able == {int(domain) for domain in rounds}
+    assert tail == dict.fromkeys(tail, 0) | {int(domain): kept for domain, kept in rounds.items()}
+
+
+def test_domains_with_too_few_rows_keep_no_theta_i_wherever_they_are_adapted(spark, built, tmp_path):
+    config = built.config(built.copy(tmp_path), "framework.name=joint_dr", "framework.specific_min_rows=100000")
+    train(config)
+    assert dr_longtail(spark, config)["domains_too_small"] == 10
+    assert {row["rounds"] for row in read_parameters(spark, config).collect()} == {0}
+    assert set(Study(config).adapt(config).rounds.values()) == {0}
 
 
 def test_a_second_run_skips_what_is_done_and_a_restart_does_only_the_rest(spark, adapted):

@@ -19,7 +19,18 @@ SCORES = "model STRING, domain_id INT, label FLOAT, logit DOUBLE"
 METRICS = {"rows", "domains_scored", "domains_undefined", "mean_domain_auc", "weighted_auc", "auc", "logloss"}
 
 
-def test_auc_and_log_loss_are_those_of_scikit_learn_with_ties_at_average_rank(spark):
+@pytest.fixture
+def partitions(spark, request):
+    """Lets shuffles have so many partitions."""
+    name = "spark.sql.shuffle.partitions"
+    before = spark.conf.get(name)
+    spark.conf.set(name, request.param)
+    yield
+    spark.conf.set(name, before)
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 5], indirect=True)
+def test_auc_and_log_loss_are_those_of_scikit_learn_in_however_many_parts(spark, partitions):
     rng = np.random.default_rng(0)
     rows = [("m", int(rng.integers(3)), float(rng.integers(2)), float(rng.integers(-4, 5))) for _ in range(200)]
     found = {row["domain_id"]: row for row in auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()}
@@ -90,7 +101,7 @@ def test_the_jobs_figures_are_those_of_the_trainers_forward_pass(spark, built, k
     model, theta = open_theta(key)
     test = read_buckets(snapshot, "test")
     parameters = spark.read.format("delta").load(config.table("domain_parameters")).collect()
-    specific = {row["domain_id"]: from_row(row.asDict(recursive=True), theta) for row in parameters}
+    specific = {row["domain_id"]: from_row(row.asDict(recursive=True), theta, "float32") for row in parameters}
     logits = {"joint": predict(model, theta, test)}
     known = {domain: value for domain, value in specific.items() if value is not None}
     logits["joint_dr"] = predict_specific(model, theta, test, known, logits["joint"])

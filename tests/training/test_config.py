@@ -200,6 +200,7 @@ def test_value_of_the_wrong_kind_names_its_key(load, setting):
         ("training.rounds_per_epoch=0", "at least 1"),
         ("training.patience=0", "at least 1"),
         ("training.device=gpu", "auto, cpu or cuda"),
+        ("framework.specific_dtype=float64", "float32 or float16"),
         ("framework.helpers=0", "at least 1"),
         ("framework.helper_rows=0", "at least 1"),
         ("framework.helper_domains=1", "at least 2"),

@@ -1,6 +1,6 @@
 """A GPU computes what the CPU does. Skipped where there is none; it needs neither Spark nor the other fixtures:
 
-    python -m pytest --noconftest tests/training/test_device.py
+python -m pytest --noconftest tests/training/test_device.py
 """
 
 from dataclasses import replace

@@ -73,7 +73,11 @@ class Study:
             adapted.append(replace(one, specific={}))
         groups = size_groups(np.array([one.rows_train for one in adapted]), config.framework.stop_group)
         rounds = choose_rounds(groups, np.stack([one.val_auc for one in adapted]))
-        kept = {one.domain_id: rounds[group] for one, group in zip(adapted, groups.tolist(), strict=True)}
+        able = self.rows.snapshot.domains.able_to_learn(config.framework.specific_min_rows)
+        kept = {
+            one.domain_id: rounds[group] if one.domain_id in able else 0
+            for one, group in zip(adapted, groups.tolist(), strict=True)
+        }
         turn_of_row = np.array([kept.get(domain, 0) for domain in rows["domain_id"].tolist()])
         return Adaptation(
             rounds=kept,
