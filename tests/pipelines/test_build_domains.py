@@ -1,8 +1,5 @@
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -11,6 +8,7 @@ import pytest
 
 from pipelines import tables
 from pipelines.build_domains import build_domains
+from tests.pipelines.submit import CLUSTER, submit
 from training.config import load_config
 from training.errors import UserError
 from training.vectors import load_vectors
@@ -23,7 +21,6 @@ SUMMARY = [
     *("rows_in", "rows_kept", "rows_rejected", "rows_duplicate", "samples", "domains", "users", "items"),
     *("table_version", "seconds", "samples_per_second"),
 ]
-SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
 
 
 def good_rows():
@@ -222,26 +219,6 @@ def test_another_seed_gives_other_negatives_and_splits_and_the_same_ids(spark, b
     assert sum(pairs[pair]["split"] != other_pairs[pair]["split"] for pair in positives) > 0.2 * len(positives)
 
 
-def submit(master, *arguments):
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.sql.shuffle.partitions": "3",
-        "spark.databricks.delta.snapshotPartitions": "2",
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
-        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
-    }
-    options = [option for key, value in settings.items() for option in ("--conf", f"{key}={value}")]
-    environment = {**os.environ, "PATH": f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(
-        [SUBMIT, "--master", master, *options, *arguments],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
 def config_file(folder, log):
     (folder / "config.yaml").write_text(f"root: {folder}\ndata: {{source: csv, path: {log}}}\n")
     return ("pipelines/build_domains.py", "--config", str(folder / "config.yaml"))
@@ -251,7 +228,7 @@ def config_file(folder, log):
 def submitted(log, tmp_path_factory):
     """(config, what came out) of the log, built by spark-submit on a cluster of two executors."""
     folder = tmp_path_factory.mktemp("submitted")
-    done = submit("local-cluster[2,1,1024]", *config_file(folder, log), *SETTINGS)
+    done = submit(CLUSTER, *config_file(folder, log), *SETTINGS)
     assert done.returncode == 0, done.stderr
     return load_config(str(folder / "config.yaml")), done
 

@@ -19,18 +19,9 @@ SCORES = "model STRING, domain_id INT, label FLOAT, logit DOUBLE"
 METRICS = {"rows", "domains_scored", "domains_undefined", "mean_domain_auc", "weighted_auc", "auc", "logloss"}
 
 
-@pytest.fixture
-def partitions(spark, request):
-    """Lets shuffles have so many partitions."""
-    name = "spark.sql.shuffle.partitions"
-    before = spark.conf.get(name)
-    spark.conf.set(name, request.param)
-    yield
-    spark.conf.set(name, before)
-
-
-@pytest.mark.parametrize("partitions", [1, 2, 5], indirect=True)
-def test_auc_and_log_loss_are_those_of_scikit_learn_in_however_many_parts(spark, partitions):
+@pytest.mark.parametrize("partitions", [1, 2, 5])
+def test_auc_and_log_loss_are_those_of_scikit_learn_in_however_many_parts(spark, shuffle_partitions, partitions):
+    shuffle_partitions(partitions)
     rng = np.random.default_rng(0)
     rows = [("m", int(rng.integers(3)), float(rng.integers(2)), float(rng.integers(-4, 5))) for _ in range(200)]
     found = {row["domain_id"]: row for row in auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()}

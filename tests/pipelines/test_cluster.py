@@ -1,0 +1,29 @@
+"""Training and DR where driver and executors are processes of their own, as on a cluster."""
+
+import json
+
+import pytest
+
+from pipelines.train_on_spark import train_on_spark
+from tests.pipelines.submit import CLUSTER, submit
+from training.errors import UserError
+from training.snapshot import take_snapshot
+
+
+def test_executors_train_and_adapt(built, tmp_path):
+    settings = [built.copy(tmp_path), "framework.name=joint_dr"]
+    summaries = []
+    for job in ("train_on_spark", "dr_longtail"):
+        done = submit(CLUSTER, f"pipelines/{job}.py", "--config", built.config_path, *settings)
+        assert done.returncode == 0, done.stderr[-3000:]
+        summaries.append(json.loads(done.stdout.splitlines()[-1]))
+    trained, adapted = summaries
+    snapshot = take_snapshot(built.config(*settings))
+    assert (trained["ranks"], trained["epochs"]) == (2, 2)
+    assert trained["samples"] == 2 * sum(snapshot.rows_by_bucket("train").values())
+    assert adapted["domains"] == (~snapshot.domains.head).sum()
+
+
+def test_a_users_mistake_on_an_executor_is_told_by_the_driver(spark, built):
+    with pytest.raises(UserError, match="training.device is cuda, but torch finds no GPU"):
+        train_on_spark(spark, built.config("training.device=cuda"))
