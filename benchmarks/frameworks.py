@@ -71,7 +71,9 @@ def rows_per_second(name: str, model_name: str, device: torch.device, columns: C
     model.to(device)
     theta = Parameters.of(model)
     patch = Patch(columns, theta.features_of, device, torch.float32)
-    run = Run(InnerOptimizer(model, 1e-3), FrameworkConfig(), TrainingConfig(), Ranks(), np.random.default_rng(0))
+    run = Run(
+        InnerOptimizer(model, 1e-3), FrameworkConfig(outer_lr=0.5), TrainingConfig(), Ranks(), np.random.default_rng(0)
+    )
     seconds = []
     for _ in range(REPEATS):
         start = time.monotonic()

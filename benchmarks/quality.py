@@ -38,14 +38,14 @@ DATA = ("ml_latest_small", *CONFLICT)
 # Chosen on validation rows; what is not named stands in conf/ or is the default.
 SETTINGS = {
     "ml_latest_small": {
-        "joint_dr": ["framework.inner_lr=0.001", "training.patience=5"],
+        "joint_dr": ["framework.inner_lr=0.001", "framework.dr_inner_lr=0.001", "training.patience=5"],
         "alternate": ["framework.inner_lr=0.001", "training.patience=5"],
-        "mamdr": [],
+        "mamdr": ["framework.dr_inner_lr=0.002"],
     },
     "planted": {
-        "joint_dr": ["training.patience=6"],
-        "alternate": ["training.patience=6"],
-        "mamdr": ["training.patience=6"],
+        "joint_dr": ["framework.inner_lr=0.001", "training.patience=6"],
+        "alternate": ["framework.inner_lr=0.001", "training.patience=6"],
+        "mamdr": ["framework.inner_lr=0.001", "framework.outer_lr=0.5", "training.patience=6"],
     },
 }
 SETTINGS["planted_0"] = SETTINGS["planted"]

@@ -86,7 +86,14 @@ def built(spark, tmp_path_factory):
             "head_rows": 100,
         },
         "model": {"embedding_dim": 4, "hidden": [16, 8], "dropout": 0.1},
-        "framework": {"inner_lr": 0.01, "dr_rounds": 2, "helpers": 2, "helper_rows": 16, "stop_group": 5},
+        "framework": {
+            "inner_lr": 0.01,
+            "dr_inner_lr": 0.01,
+            "dr_rounds": 2,
+            "helpers": 2,
+            "helper_rows": 16,
+            "stop_group": 5,
+        },
         "training": {"batch_size": 32, "epochs": 2},
     }
     path = folder / "config.yaml"

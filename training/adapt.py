@@ -43,7 +43,6 @@ class Adapted:
 
 def specific_settings(config: Config) -> SpecificSettings:
     framework = config.framework
-    inner_lr = framework.dr_inner_lr or framework.inner_lr
     dr, finetune = ("dr",) * framework.dr_rounds, ("finetune",) * framework.finetune_rounds
     rounds = {
         "none": (),
@@ -54,9 +53,9 @@ def specific_settings(config: Config) -> SpecificSettings:
     }
     return SpecificSettings(
         rounds=rounds[framework.specific],
-        inner_lr=inner_lr,
+        inner_lr=framework.dr_inner_lr,
         outer_lr=framework.dr_lr,
-        finetune_lr=framework.finetune_lr or inner_lr,
+        finetune_lr=framework.finetune_lr or framework.dr_inner_lr,
         most_rows=framework.subspace_rows,
         helpers=framework.helpers,
         batch_size=framework.dr_batch_size or config.training.batch_size,

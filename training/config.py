@@ -17,6 +17,7 @@ import yaml
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from training import rates
 from training.errors import UserError
 from training.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
 from training.schema import LENGTH
@@ -111,14 +112,14 @@ class FrameworkConfig:
     name: str | None = None  # a preset that sets shared and specific, unless they are given
     shared: str | None = None  # how theta^S is learned: one of SHARED; none leaves it as it was drawn
     specific: str | None = None  # what a domain adds: one of SPECIFIC
-    inner_lr: float = 1e-3  # of Adam; alpha of Algorithms 1 and 2
-    outer_lr: float = 0.5  # beta of Algorithm 1; of Reptile's outer step
+    inner_lr: float | None = None  # of Adam; alpha of Algorithm 1; absent: the framework's own, in training/rates.py
+    outer_lr: float | None = None  # beta of Algorithm 1, and of Reptile's outer step; absent: likewise
     meta_lr: float = 1e-2  # MAML, MLDG: the rate of the step that is looked ahead
     meta_share: float = 0.2  # MAML: of a batch's rows, MLDG: of the domains that this step is judged by
     second_order: bool = False  # MAML, MLDG: differentiate through that step
     pcgrad_domains: int = 8  # PCGrad: whose gradients are compared in one step
     dr_lr: float = 0.5  # gamma of Algorithm 2
-    dr_inner_lr: float | None = None  # alpha of Algorithm 2; absent: inner_lr
+    dr_inner_lr: float = rates.SPECIFIC_INNER  # alpha of Algorithm 2
     dr_rounds: int = 3  # how often Algorithm 2 runs for each domain, at most; a stop may keep fewer
     dr_batch_size: int | None = None  # of DR and finetuning; absent: training.batch_size
     finetune_lr: float | None = None  # absent: that of DR
@@ -274,7 +275,10 @@ def _flatten(values: dict, prefix: str = "") -> list[str]:
 
 
 def _apply_preset(framework: FrameworkConfig) -> None:
-    """Lets name, shared and specific agree: explicit parts win over the preset, and the pair gives the name."""
+    """Lets name, shared and specific agree, and gives the framework its rates.
+
+    Explicit parts win over the preset, and the pair gives the name.
+    """
     shared, specific = framework_pair(framework.name or "mamdr")
     framework.shared, framework.specific = framework.shared or shared, framework.specific or specific
     if not is_shared(framework.shared):
@@ -287,6 +291,10 @@ def _apply_preset(framework: FrameworkConfig) -> None:
             f'framework.specific "{framework.specific}" does not exist: choose one of {", ".join(SPECIFIC)}'
         )
     framework.name = framework_name(framework.shared, framework.specific)
+    if framework.inner_lr is None:
+        framework.inner_lr = rates.inner_rate(framework.shared)
+    if framework.outer_lr is None:
+        framework.outer_lr = rates.outer_rate(framework.shared)
 
 
 def _check(config: Config) -> None:
@@ -358,9 +366,8 @@ def _check(config: Config) -> None:
         require(min(getattr(config.model, key), default=1) >= 1, f"model.{key}", "a list of sizes, each at least 1")
     batch_size = framework.dr_batch_size
     require(batch_size is None or batch_size >= 1, "framework.dr_batch_size", "at least 1")
-    for key in ("dr_inner_lr", "finetune_lr"):
-        rate = getattr(framework, key)
-        require(rate is None or rate > 0, f"framework.{key}", "above 0")
+    rate = framework.finetune_lr
+    require(rate is None or rate > 0, "framework.finetune_lr", "above 0")
     require(framework.specific_dtype in ("float32", "float16"), "framework.specific_dtype", "float32 or float16")
     require(framework.helper_domains >= 2, "framework.helper_domains", "at least 2")
     require(config.model.pooling in ("mean", "attention"), "model.pooling", "mean or attention")
@@ -370,7 +377,7 @@ def _check(config: Config) -> None:
     require(0 <= config.model.dropout < 1, "model.dropout", "at least 0 and below 1")
     for key in ("regularization", "confidence"):
         require(getattr(config.als, key) > 0, f"als.{key}", "above 0")
-    for key in ("inner_lr", "outer_lr", "meta_lr", "dr_lr"):
+    for key in ("inner_lr", "outer_lr", "dr_inner_lr", "meta_lr", "dr_lr"):
         require(getattr(framework, key) > 0, f"framework.{key}", "above 0")
     require(training.device in ("auto", "cpu", "cuda"), "training.device", "auto, cpu or cuda")
     require(

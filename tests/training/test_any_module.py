@@ -33,7 +33,7 @@ def test_a_model_of_another_library_learns_under_every_framework(framework):
     before = copy.deepcopy(model)
     theta = Parameters.of(model)
     patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float64)
-    settings = FrameworkConfig(), TrainingConfig(batch_size=17)
+    settings = FrameworkConfig(outer_lr=0.5), TrainingConfig(batch_size=17)
     run = Run(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
     loss = mean_loss(model, TRAIN)
     for _ in range(20):
@@ -137,7 +137,7 @@ def test_a_module_may_have_only_tables_or_name_none(name, framework):
     theta = Parameters.of(model)
     before = model.users.weight.detach().clone()
     patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float32)
-    settings = FrameworkConfig(), TrainingConfig(batch_size=16)
+    settings = FrameworkConfig(outer_lr=0.5), TrainingConfig(batch_size=16)
     run = Run(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
     SHARED[framework].learn(theta, patch, run)
     assert not torch.equal(model.users.weight, before)

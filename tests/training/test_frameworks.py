@@ -33,7 +33,7 @@ def run_rounds(framework, model, rounds, settings, columns=ROWS):
 
 
 def settings_of(pack=True, **framework):
-    return FrameworkConfig(**framework), TrainingConfig(batch_size=8, pack=pack)
+    return FrameworkConfig(**{"outer_lr": 0.5, **framework}), TrainingConfig(batch_size=8, pack=pack)
 
 
 @pytest.mark.parametrize("name", MODELS)

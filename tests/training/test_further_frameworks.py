@@ -42,7 +42,7 @@ def learn(name, model, rounds=1, columns=ROWS, batch_size=8, **framework):
     """Trains `model` for some rounds over the same patch, which is returned."""
     theta = Parameters.of(model)
     patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float64)
-    settings = FrameworkConfig(**framework), TrainingConfig(batch_size=batch_size)
+    settings = FrameworkConfig(**{"outer_lr": 0.5, **framework}), TrainingConfig(batch_size=batch_size)
     run = Run(InnerOptimizer(model, LR), *settings, Ranks(), np.random.default_rng(3))
     for _ in range(rounds):
         SHARED[name].learn(theta, patch, run)
