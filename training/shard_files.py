@@ -1,5 +1,6 @@
 """Sharded tables on disk: each rank writes the rows that it owns, and any number of ranks reads them."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,6 +59,49 @@ def load_shards(folder: Path, shards: Shards) -> None:
         shard.clear()
         for part in parts:
             shard.load(of_vocabulary(part, vocabulary))
+
+
+class ShardCheckpoints:
+    """The shards of the last epoch and of the best one, each in a folder in `folder`; nothing where there are none.
+
+    Every rank must call all of its methods.
+    """
+
+    LAST, BEST = "shards-last", "shards-best"
+
+    def __init__(self, folder: Path, shards: Shards, ranks: Ranks) -> None:
+        self.folder, self.shards, self.ranks = folder, shards, ranks
+
+    def keep_best(self, epoch: int) -> None:
+        self._save(self.BEST, epoch)
+
+    def keep_last(self, epoch: int) -> None:
+        self._save(self.LAST, epoch)
+
+    def load_best(self, epoch: int) -> None:
+        self._load(self.BEST, epoch)
+
+    def load_last(self, epoch: int) -> None:
+        self._load(self.LAST, epoch)
+
+    def drop_older(self, epoch: int, best_epoch: int) -> None:
+        """Leaves those of the best epoch and of the two last: the newest checkpoint may turn out to be torn."""
+        if self.ranks.is_root:
+            kept = {(self.LAST, epoch), (self.LAST, epoch - 1), (self.BEST, best_epoch)}
+            for kind in (self.LAST, self.BEST):
+                for path in set(self.folder.glob(f"{kind}-*")) - {self._path(*one) for one in kept}:
+                    shutil.rmtree(path)
+
+    def _save(self, kind: str, epoch: int) -> None:
+        if self.shards:
+            save_shards(self._path(kind, epoch), self.shards, self.ranks)
+
+    def _load(self, kind: str, epoch: int) -> None:
+        if self.shards:
+            load_shards(self._path(kind, epoch), self.shards)
+
+    def _path(self, kind: str, epoch: int) -> Path:
+        return self.folder / f"{kind}-{epoch:05d}"
 
 
 def read_files(folder: Path) -> list[dict[str, Tensor]]:

@@ -1,6 +1,5 @@
 """Learning theta^S: epochs of rounds, validation by domain, early stopping, checkpoints."""
 
-import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -24,10 +23,9 @@ from training.parameters import Parameters
 from training.predict import predict
 from training.ranks import Ranks
 from training.schema import LABEL
-from training.shard_files import Shards, load_shards, save_shards
+from training.shard_files import ShardCheckpoints, Shards
 from training.snapshot import Snapshot
 
-LAST, BEST = "shards-last", "shards-best"
 PARTS = ("read", "wait", "pull", "push", "allreduce")  # of the time of a round, beside the inner steps
 
 
@@ -62,6 +60,7 @@ class Trainer:
         self.theta = Parameters.of(model, dict(shards))
         self.progress = Progress()
         self.checkpoints = folder / "checkpoints"
+        self._shards = ShardCheckpoints(folder, self.theta.shards, ranks)
         self._best = self.theta.clone_trained()
         self._dtype, self._device = self.theta.like.dtype, self.theta.like.device
         self._bar = tqdm(unit=" samples", unit_scale=True, file=sys.stderr, disable=not ranks.is_root)
@@ -74,8 +73,8 @@ class Trainer:
             self._run_epoch()
         self._bar.close()
         self.theta.copy_(self._best)
-        if self.theta.shards and self.progress.best_epoch:
-            load_shards(self._shards(BEST, self.progress.best_epoch), self.theta.shards)
+        if self.progress.best_epoch:
+            self._shards.load_best(self.progress.best_epoch)
 
     def _run_epoch(self) -> None:
         start = time.monotonic()
@@ -172,16 +171,13 @@ class Trainer:
     def keep_best(self) -> None:
         """Remembers the present parameters as the best."""
         self._best = self.theta.clone_trained()
-        if self.theta.shards:
-            save_shards(self._shards(BEST, self.progress.epoch), self.theta.shards, self.ranks)
+        self._shards.keep_best(self.progress.epoch)
 
     def save(self) -> None:
         """Makes this epoch's checkpoint."""
         epoch = self.progress.epoch
-        if self.theta.shards:
-            save_shards(self._shards(LAST, epoch), self.theta.shards, self.ranks)
-            if self.ranks.is_root:
-                self._drop_shards({(LAST, epoch), (LAST, epoch - 1), (BEST, self.progress.best_epoch)})
+        self._shards.keep_last(epoch)
+        self._shards.drop_older(epoch, self.progress.best_epoch)
         if self.ranks.is_root:
             checkpoint.save_epoch(self.checkpoints, epoch, self._tensors(), asdict(self.progress))
 
@@ -201,19 +197,9 @@ class Trainer:
         self._inner.moments = moments
         self.theta.copy_(self._on_device(tensors, "theta"))
         self._best = self._on_device(tensors, "best")
-        if self.theta.shards:
-            load_shards(self._shards(LAST, self.progress.epoch), self.theta.shards)
+        self._shards.load_last(self.progress.epoch)
         if self.ranks.is_root:
             print(f"going on after epoch {self.progress.epoch}", file=sys.stderr)
-
-    def _shards(self, kind: str, epoch: int) -> Path:
-        return self.checkpoints.with_name(f"{kind}-{epoch:05d}")
-
-    def _drop_shards(self, kept: set[tuple[str, int]]) -> None:
-        keep = {self._shards(*one) for one in kept}
-        for kind in (LAST, BEST):
-            for folder in set(self.checkpoints.parent.glob(f"{kind}-*")) - keep:
-                shutil.rmtree(folder)
 
     def _on_device(self, tensors: dict[str, Tensor], group: str) -> dict[str, Tensor]:
         prefix = f"{group}/"
