@@ -1,0 +1,112 @@
+"""What the trainer costs beside its arithmetic: an epoch of DN, against a bare loop over tensors in memory.
+
+    python benchmarks/epoch.py [--work FOLDER] [--scale 0.002]
+
+One rank of one thread, on the log that pipelines/generate_taobao_online.py draws (69,102 domains), once with its frozen
+vectors of users and items and once with trained embeddings. The trainer reads its rows by Petastorm, walks and takes
+the outer step; the bare loop has the same batches and does what a PyTorch script would: module, backward, Adam, and
+SparseAdam for tables. Prints a table and, as the last line, one JSON object.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from training.batches import Patch
+from training.config import Config, load_config
+from training.device import use_cpu
+from training.feed import read_buckets
+from training.frameworks.run import Run
+from training.models import build_model
+from training.parameters import Parameters
+from training.ranks import Ranks
+from training.snapshot import take_snapshot
+from training.store import read_manifest
+from training.vectors import align_vectors, open_vectors
+
+CONFIG = "conf/taobao_online.yaml"
+TRAINED = ["model.user_vectors=null", "model.item_vectors=null"]
+EPOCHS = 3  # the first is left out: it also warms up
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path("runs/epoch"))
+    parser.add_argument("--scale", type=float, default=0.002)
+    arguments = parser.parse_args()
+    root = arguments.work / str(arguments.scale)
+    settings = [f"root={root}", f"data.path={root}/log", f"data.scale={arguments.scale}", f"training.epochs={EPOCHS}"]
+    settings += [f"model.{name}_vectors={root}/tables/{name}_vectors" for name in ("user", "item")]
+    settings += ["framework.name=dn", "training.device=cpu"]
+    build(root, settings)
+    use_cpu(threads=1)
+    found = {}
+    for name, own in {"frozen": [], "trained": TRAINED}.items():
+        trainer, bare = trainer_seconds([*settings, *own]), bare_seconds(load_config(CONFIG, [*settings, *own]))
+        found[name] = {"trainer": trainer, "bare": bare, "ratio": bare / trainer}
+        print(f"{name:<8} vectors: trainer {trainer:.1f} s, bare loop {bare:.1f} s, ratio {bare / trainer:.2f}")
+    print(json.dumps({"scale": arguments.scale, **found}))
+
+
+def build(root: Path, settings: list[str]) -> None:
+    """Draws the log and builds the tables, unless they are there."""
+    done = root / "built"
+    if not done.exists():
+        for job in ("generate_taobao_online", "build_domains"):
+            run("spark-submit", f"pipelines/{job}.py", "--config", CONFIG, *settings)
+        done.touch()
+
+
+def trainer_seconds(settings: list[str]) -> float:
+    """The time of the rounds of an epoch, without validation and checkpoint."""
+    summary = json.loads(run("python", "training/train.py", "--config", CONFIG, *settings).splitlines()[-1])
+    history = read_manifest(Path(summary["model_path"]))["progress"]["history"]
+    return float(np.mean([sum(epoch["seconds_by_part"].values()) for epoch in history[1:]]))
+
+
+def bare_seconds(config: Config) -> float:
+    """The time of as many steps on the same rows, all of them in memory."""
+    snapshot = take_snapshot(config)
+    vectors = {name: open_vectors(path) for name, path in align_vectors(config).items()}
+    model = build_model(config.model, snapshot.schema, config.seed, vectors)
+    theta = Parameters.of(model)
+    columns = read_buckets(snapshot, "train")
+    patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float32)
+    run_ = Run(None, config.framework, config.training, Ranks(), np.random.default_rng(0))
+    batches = [torch.from_numpy(rows) for rows in run_.walk_batches(patch)]
+    for table in model.modules():
+        if isinstance(table, nn.Embedding):
+            table.sparse = True
+    learned = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    tables = [parameter for name, parameter in learned.items() if name in model.tables]
+    optimizers = [torch.optim.Adam([p for name, p in learned.items() if name not in model.tables])]
+    optimizers += [torch.optim.SparseAdam(tables)] if tables else []
+    model.train()
+    start = time.monotonic()
+    for rows in batches:
+        features = {name: column[rows] for name, column in patch.features.items()}
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        binary_cross_entropy_with_logits(model(features), patch.labels[rows]).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    return time.monotonic() - start
+
+
+def run(*command: str) -> str:
+    """The standard output of a command, on one thread; what it says on stderr goes to ours."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
