@@ -29,6 +29,7 @@ format: setup
 
 bench: setup  ## measures; prints a table and a JSON line each
 	python benchmarks/frameworks.py
+	python benchmarks/epoch.py
 	horovodrun -np 2 python benchmarks/sharded.py
 	python benchmarks/quality.py
 

@@ -70,6 +70,18 @@ def test_every_link_leads_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_the_readmes_table_is_that_of_the_report():
+    lines = (ROOT / "README.md").read_text().split("<!-- table_x -->")[1].split("\n\n")[0].splitlines()
+    shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line]
+    report = (ROOT / "docs/results/table_x/README.md").read_text().split("\n## ")
+    sections = {part.split(":")[0]: part for part in report}
+    for column, data in enumerate(("ml_latest_small", "ml_1m_genre", "planted", "planted_0"), start=1):
+        for method, *figures in shown[2:]:
+            name = method if method == "linear" else f"mlp\\+{method}"
+            [found] = re.findall(rf"^\| {name} \| ([0-9.]+) ±", sections[data], re.MULTILINE)
+            assert figures[column - 1] == found, (method, data)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_config_is_valid(path):
     load_config(str(path))
