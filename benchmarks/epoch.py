@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -62,13 +61,13 @@ def build(root: Path, settings: list[str]) -> None:
     done = root / "built"
     if not done.exists():
         for job in ("generate_taobao_online", "build_domains"):
-            run("spark-submit", f"pipelines/{job}.py", "--config", CONFIG, *settings)
+            output_of("spark-submit", f"pipelines/{job}.py", "--config", CONFIG, *settings)
         done.touch()
 
 
 def trainer_seconds(settings: list[str]) -> float:
     """The time of the rounds of an epoch, without validation and checkpoint."""
-    summary = json.loads(run("python", "training/train.py", "--config", CONFIG, *settings).splitlines()[-1])
+    summary = json.loads(output_of("python", "training/train.py", "--config", CONFIG, *settings).splitlines()[-1])
     history = read_manifest(Path(summary["model_path"]))["progress"]["history"]
     return float(np.mean([sum(epoch["seconds_by_part"].values()) for epoch in history[1:]]))
 
@@ -81,8 +80,8 @@ def bare_seconds(config: Config) -> float:
     theta = Parameters.of(model)
     columns = read_buckets(snapshot, "train")
     patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float32)
-    run_ = Run(None, config.framework, config.training, Ranks(), np.random.default_rng(0))
-    batches = [torch.from_numpy(rows) for rows in run_.walk_batches(patch)]
+    walk = Run(None, config.framework, config.training, Ranks(), np.random.default_rng(0))
+    batches = [torch.from_numpy(rows) for rows in walk.walk_batches(patch)]
     for table in model.modules():
         if isinstance(table, nn.Embedding):
             table.sparse = True
@@ -102,11 +101,11 @@ def bare_seconds(config: Config) -> float:
     return time.monotonic() - start
 
 
-def run(*command: str) -> str:
+def output_of(*command: str) -> str:
     """The standard output of a command, on one thread; what it says on stderr goes to ours."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

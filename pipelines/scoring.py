@@ -10,6 +10,7 @@ from training.domain_parameters import from_row
 from training.feed import ORDER
 from training.predict import predict, predict_specific
 
+DOMAINS_AT_A_TIME = 256  # whose theta^i a task holds: each has the size of a network
 SCHEMA = "model STRING, domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, logit DOUBLE"
 
 
@@ -30,7 +31,7 @@ def score(
 
     names_read, dtype = key.schema.columns, key.config.framework.specific_dtype
 
-    def score_bucket(rows: pa.Table, parameters: pa.Table) -> pa.Table:
+    def score_part(rows: pa.Table, parameters: pa.Table) -> pa.Table:
         use_cpu(threads=1)
         model, theta = open_theta(key)
         columns = to_columns(rows, names_read)
@@ -48,10 +49,13 @@ def score(
     places = domains.select(
         "domain_id", F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")).alias("bucket")
     )
+    most = domains.groupBy("first_bucket").count().agg(F.max("count")).first()[0]
+    part = F.pmod("domain_id", F.lit(-(-most // DOMAINS_AT_A_TIME))).alias("part")
     by_bucket = specific.where("rounds > 0").drop("bucket").join(F.broadcast(places), "domain_id")
+    parameters = by_bucket.select("bucket", part, "domain_id", "rounds", "dense", "embeddings")
     return (
-        samples.select(*names_read, "bucket")
-        .groupBy("bucket")
-        .cogroup(by_bucket.select("bucket", "domain_id", "rounds", "dense", "embeddings").groupBy("bucket"))
-        .applyInArrow(score_bucket, SCHEMA)
+        samples.select(*names_read, "bucket", part)
+        .groupBy("bucket", "part")
+        .cogroup(parameters.groupBy("bucket", "part"))
+        .applyInArrow(score_part, SCHEMA)
     )

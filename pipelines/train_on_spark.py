@@ -21,7 +21,9 @@ def train_on_spark(spark: SparkSession, config: Config) -> dict:
     mistakes = [mistake for _, mistake in found if mistake]
     if mistakes:
         raise UserError(mistakes[0])
-    return found[0][0]
+    summary, _ = found[0]
+    del summary["rank"]
+    return summary
 
 
 def _attempt(config: Config) -> tuple[dict | None, str | None]:

@@ -77,7 +77,10 @@ def test_the_shared_model_stands_beside_the_whole_one(built):
     assert model_names(built.config("framework.name=joint")) == {"joint": False}
 
 
-def test_the_jobs_figures_are_those_of_the_trainers_forward_pass(spark, built, keep_rounds, tmp_path, capfd):
+def test_the_jobs_figures_are_those_of_the_trainers_forward_pass(
+    spark, built, keep_rounds, tmp_path, capfd, monkeypatch
+):
+    monkeypatch.setattr("pipelines.scoring.DOMAINS_AT_A_TIME", 2)  # buckets are scored in parts
     config = built.config(built.copy(tmp_path), "framework.name=joint_dr")
     train(config)
     keep_rounds(config)
