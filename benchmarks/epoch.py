@@ -11,6 +11,7 @@ SparseAdam for tables. Prints a table and, as the last line, one JSON object.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -47,6 +48,7 @@ def main() -> None:
     settings += [f"model.{name}_vectors={root}/tables/{name}_vectors" for name in ("user", "item")]
     settings += ["framework.name=dn", "training.device=cpu"]
     build(root, settings)
+    shutil.rmtree(root / "models", ignore_errors=True)  # a finished one would not be trained again
     use_cpu(threads=1)
     found = {}
     for name, own in {"frozen": [], "trained": TRAINED}.items():
