@@ -21,17 +21,15 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.batches import Patch
+from training.batches import Patch, domain_walk
 from training.config import Config, load_config
 from training.device import use_cpu
 from training.feed import read_buckets
-from training.frameworks.run import Run
 from training.models import build_model
 from training.parameters import Parameters
-from training.ranks import Ranks
 from training.snapshot import take_snapshot
 from training.store import read_manifest
-from training.vectors import align_vectors, open_vectors
+from training.vectors import load_vectors
 
 CONFIG = "conf/taobao_online.yaml"
 TRAINED = ["model.user_vectors=null", "model.item_vectors=null"]
@@ -77,13 +75,12 @@ def trainer_seconds(settings: list[str]) -> float:
 def bare_seconds(config: Config) -> float:
     """The time of as many steps on the same rows, all of them in memory."""
     snapshot = take_snapshot(config)
-    vectors = {name: open_vectors(path) for name, path in align_vectors(config).items()}
-    model = build_model(config.model, snapshot.schema, config.seed, vectors)
+    model = build_model(config.model, snapshot.schema, config.seed, load_vectors(config))
     theta = Parameters.of(model)
     columns = read_buckets(snapshot, "train")
     patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float32)
-    walk = Run(None, config.framework, config.training, Ranks(), np.random.default_rng(0))
-    batches = [torch.from_numpy(rows) for rows in walk.walk_batches(patch)]
+    walk = domain_walk(patch, config.training.batch_size, config.training.pack, np.random.default_rng(0))
+    batches = [torch.from_numpy(rows) for unit in walk for rows in unit]
     for table in model.modules():
         if isinstance(table, nn.Embedding):
             table.sparse = True

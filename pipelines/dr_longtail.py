@@ -44,7 +44,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
         raise UserError(f"model {key.specific} has no helpers: run training/train.py with framework.name={name}")
     path = config.table("domain_parameters")
     tail = snapshot.domains.where(~snapshot.domains.head & (snapshot.domains.rows_train > 0))
-    able = tail.where(np.isin(tail.domain_id, list(tail.able_to_learn(config.framework.specific_min_rows))))
+    able = tail.able_to_learn(config.framework.specific_min_rows)
     done = _adapted_domains(spark, path, key.specific)
     left = [domain for domain in tail.domain_id.tolist() if domain not in done]
     if left:

@@ -15,6 +15,7 @@ import yaml
 from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
 from pipelines.session import spark_session
+from tests.settings import FRAMEWORK
 from training.config import load_config
 from training.snapshot import take_snapshot
 from training.versions import model_path
@@ -86,14 +87,7 @@ def built(spark, tmp_path_factory):
             "head_rows": 100,
         },
         "model": {"embedding_dim": 4, "hidden": [16, 8], "dropout": 0.1},
-        "framework": {
-            "inner_lr": 0.01,
-            "dr_inner_lr": 0.01,
-            "dr_rounds": 2,
-            "helpers": 2,
-            "helper_rows": 16,
-            "stop_group": 5,
-        },
+        "framework": {**FRAMEWORK, "stop_group": 5},
         "training": {"batch_size": 32, "epochs": 2},
     }
     path = folder / "config.yaml"

@@ -81,7 +81,7 @@ def _choose(
     every = ranks.gather("heads", own.reshape(-1, rounds + 3))
     groups = size_groups(every[:, 1], framework.stop_group)
     kept = choose_rounds(groups, every[:, 2:])
-    able = domains.able_to_learn(framework.specific_min_rows)
+    able = set(domains.able_to_learn(framework.specific_min_rows).domain_id.tolist())
     return {int(d): kept[group] if d in able else 0 for d, group in zip(every[:, 0], groups.tolist(), strict=True)}
 
 

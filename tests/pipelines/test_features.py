@@ -21,6 +21,7 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from pipelines.features import definitions, encode, fill_sequences, latest, moments, vocabularies
 from pipelines.sources import read_log
+from tests.settings import FRAMEWORK
 from training.config import DataConfig, FeatureConfig, load_config
 from training.errors import UserError
 from training.feed import read_buckets
@@ -270,14 +271,7 @@ def make(tmp_path_factory):
                 **{"bucket_rows": 60, "head_rows": 50, "features": features},
             },
             "model": {"embedding_dim": 4, "hidden": [8], "pooling": "attention"},
-            "framework": {
-                "inner_lr": 0.01,
-                "dr_inner_lr": 0.01,
-                "dr_rounds": 2,
-                "helpers": 2,
-                "helper_rows": 16,
-                "stop_group": 2,
-            },
+            "framework": {**FRAMEWORK, "stop_group": 2},
             "training": {"batch_size": 32, "epochs": 2},
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(config))

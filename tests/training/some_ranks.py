@@ -15,7 +15,7 @@ from training.ranks import Ranks
 from training.shards import Shard
 
 FRAMEWORK, TRAINING = FrameworkConfig(outer_lr=0.3), TrainingConfig(batch_size=8)
-LR = 0.01
+LR, CPU = 0.01, torch.device("cpu")
 
 
 def rows_of(rank):
@@ -25,15 +25,24 @@ def rows_of(rank):
 
 
 def learned(framework, ranks, sharded=()):
-    """The parameters that two rounds lead to, from the same values whether or not some vocabularies are sharded."""
-    model = small_model(framework=framework)
+    """The parameters that two rounds lead to."""
+    model, *_ = two_rounds(framework, rows_of(ranks.rank), ranks, sharded)
+    return named(model)
+
+
+def two_rounds(framework, columns, ranks, sharded=(), name="mlp", device=CPU):
+    """The module after two rounds, its parameters, and the moments of its optimiser.
+
+    They begin with the same values whether or not some vocabularies are sharded.
+    """
+    model = small_model(name, framework=framework).to(device)
     start = named(model)
     shards = {name: Shard(name, SIZES[name], 0, ranks, torch.float64) for name in sharded}
     theta = Parameters.of(model, shards)
     for vocabulary, shard in shards.items():
         for name in theta.sharded_tables(vocabulary):
-            shard.load({"ids": torch.arange(SIZES[vocabulary]), name: start[name]})
-    patch = Patch(rows_of(ranks.rank), theta.features_of, torch.device("cpu"), torch.float64)
+            shard.load({"ids": torch.arange(SIZES[vocabulary]), name: start[name].cpu()})
+    patch = Patch(columns, theta.features_of, device, torch.float64)
     inner = InnerOptimizer(model, LR)
     for turn in range(2):
         rng = np.random.default_rng([ranks.rank, turn])
@@ -41,7 +50,7 @@ def learned(framework, ranks, sharded=()):
     for vocabulary, shard in shards.items():
         rows = shard.pull(torch.arange(shard.size), theta.sharded_tables(vocabulary))
         model.load_state_dict(rows, strict=False)
-    return named(model)
+    return model, theta, inner.moments
 
 
 def check_collectives(ranks, folder):

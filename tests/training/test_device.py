@@ -5,56 +5,35 @@ python -m pytest --noconftest tests/training/test_device.py
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from tests.training.reference import (
     LEARNED,
-    SIZES,
     SPECIFIC_SETTINGS,
     assert_close,
     named,
     random_rows,
     small_model,
 )
+from tests.training.some_ranks import CPU, two_rounds
 from training import checkpoint
 from training.adapt import Adapter
-from training.batches import Patch
-from training.config import FrameworkConfig, TrainingConfig
 from training.device import choose_device
 from training.errors import UserError
-from training.frameworks.run import Run
 from training.helpers import Helpers
-from training.inner import InnerOptimizer
 from training.models import MODELS
 from training.parameters import Parameters
 from training.predict import predict, predict_specific
 from training.ranks import Ranks
-from training.shards import Shard
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
+GPU = torch.device("cuda")
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
-FRAMEWORK, TRAINING = FrameworkConfig(outer_lr=0.3), TrainingConfig(batch_size=8)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 
 
 def learned(device, framework="dn", name="mlp", sharded=()):
-    """The module after two rounds on `device`, its parameters, and the moments of its optimiser."""
-    model = small_model(name, framework=framework).to(device)
-    shards = {name: Shard(name, SIZES[name], 0, Ranks(), torch.float64) for name in sharded}
-    theta = Parameters.of(model, shards)
-    for vocabulary, shard in shards.items():
-        for name in theta.sharded_tables(vocabulary):
-            shard.load({"ids": torch.arange(SIZES[vocabulary]), name: named(model)[name].cpu()})
-    patch = Patch(TRAIN, theta.features_of, device, torch.float64)
-    inner = InnerOptimizer(model, 0.01)
-    for turn in range(2):
-        LEARNED[framework].learn(theta, patch, Run(inner, FRAMEWORK, TRAINING, Ranks(), np.random.default_rng(turn)))
-    for vocabulary, shard in shards.items():
-        rows = shard.pull(torch.arange(shard.size), theta.sharded_tables(vocabulary))
-        model.load_state_dict(rows, strict=False)
-    return model, theta, inner.moments
+    return two_rounds(framework, TRAIN, Ranks(), sharded, name, device)
 
 
 def on_cpu(tensors):
