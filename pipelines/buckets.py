@@ -20,7 +20,7 @@ def ctr_ratio(data: DataConfig, seed: int) -> Column:
 
 
 def samples_by_domain(log: DataFrame, domains: DataFrame, labelled: bool) -> DataFrame:
-    """Counts the samples that each domain will have, before any negative is drawn.
+    """Counts the samples that each domain will have, before any negative is drawn, and its users and items.
 
     Args:
         log: domain_id, user_id, item_id, one row a kept row of the log.
@@ -28,23 +28,17 @@ def samples_by_domain(log: DataFrame, domains: DataFrame, labelled: bool) -> Dat
         labelled: whether the log has its own labels, so that no negatives are drawn.
 
     Returns:
-        `domains` with rows BIGINT.
+        `domains` with items BIGINT, rows BIGINT, users BIGINT.
     """
-    if labelled:
-        counts = log.groupBy("domain_id").agg(F.count("*").alias("rows"))
-        return domains.join(counts, "domain_id")
-    pools = log.groupBy("domain_id").agg(F.countDistinct("item_id").alias("pool"))
-    liked = log.groupBy("domain_id", "user_id").agg(
-        F.count("*").alias("positives"), F.countDistinct("item_id").alias("liked")
-    )
-    wanted = F.floor(F.col("positives") / F.col("ctr_ratio"))
-    negatives = F.least(wanted, F.col("pool") - F.col("liked"))
-    counts = (
-        liked.join(pools.join(domains, "domain_id"), "domain_id")
-        .groupBy("domain_id")
-        .agg(F.sum(F.col("positives") + negatives).alias("rows"))
-    )
-    return domains.join(counts, "domain_id")
+    items = domains.join(log.groupBy("domain_id").agg(F.countDistinct("item_id").alias("items")), "domain_id")
+    liked = [] if labelled else [F.countDistinct("item_id").alias("liked")]
+    of_users = log.groupBy("domain_id", "user_id").agg(F.count("*").alias("rows"), *liked)
+    rows = F.col("rows")
+    if not labelled:
+        of_users = of_users.join(items, "domain_id")
+        rows += F.least(F.floor(F.col("rows") / F.col("ctr_ratio")), F.col("items") - F.col("liked"))
+    counts = of_users.groupBy("domain_id").agg(F.sum(rows).alias("rows"), F.count("*").alias("users"))
+    return items.join(counts, "domain_id")
 
 
 def plan_buckets(domains: DataFrame, data: DataConfig) -> DataFrame:

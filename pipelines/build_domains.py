@@ -33,15 +33,14 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         parsed = parse(raw, positive_at, features)
         kept = persist(deduplicate(parsed))
 
-        counts = _count_rows(raw, kept, _write(rejects(parsed), "rejects", config), config)
-        _check_labels(kept)
+        counts = _count_rows(parsed, kept, _write(rejects(parsed), "rejects", config), config)
 
         encoded, users, items = _write_keys(kept, config, persist)
         for owner, vectors in read_vectors(spark, config.data).items():
             keys = users if owner == "user" else items
             path = config.table(f"{owner}_vectors")
             tables.overwrite(vectors.join(keys, "key", "left_semi"), "vectors", path)
-        domain_ids = persist(dense_ids(kept, "domain"))
+        domain_ids = persist(dense_ids(kept, "domain", persist))
         further = [name for name in kept.columns if name == "split"] + list(columns(of(features, "row")))
         log = persist(with_ids(encoded, domain_ids, users, items, further))
 
@@ -66,13 +65,15 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
     }
 
 
-def _count_rows(raw: DataFrame, kept: DataFrame, rejected: DataFrame, config: Config) -> dict:
-    """The row counts of the summary; raises UserError where nothing is left to learn from."""
-    rows_in = raw.count()
+def _count_rows(parsed: DataFrame, kept: DataFrame, rejected: DataFrame, config: Config) -> dict:
+    """The row counts of the summary; raises UserError where no row is left, or a label is neither 0 nor 1."""
+    rows_in, other_labels = parsed.agg(F.count("*"), F.expr("count_if(label NOT IN (0, 1))")).first()
     if rows_in == 0:
         chosen = " and ".join(f"data.{key}" for key in choice.KEYS if getattr(config.data, key) is not None)
         after = f" after {chosen} chose" if chosen else ""
         raise UserError(f"input {config.data.path} has no rows{after}: give a log with at least one row")
+    if other_labels:
+        _check_labels(parsed.where("reason IS NULL"))
     totals = kept.agg(F.count("*").alias("kept"), F.sum("copies").alias("copies")).first()
     rows_rejected = rejected.count()
     if totals["kept"] == 0:
@@ -111,17 +112,19 @@ def _write_keys(
     for owner in ("user", "item"):
         if of(features, owner):
             values[owner] = persist(latest(kept, owner, list(of(features, owner))))
-    vocabulary = _write(vocabularies(values, features, spark), "vocabularies", config)
+    vocabulary = _write(vocabularies(values, features, spark, persist), "vocabularies", config)
     statistics = moments(kept, features)
     keys = {
-        name: dense_ids(kept, "item") if feature.kind == "sequence" else vocabulary.where(F.col("feature") == name)
+        name: vocabulary.where(F.col("feature") == name)
+        if feature.kind != "sequence"
+        else dense_ids(kept, "item", persist)
         for name, feature in features.items()
         if feature.kind != "dense"
     }
     encoded = {owner: encode(frame, of(features, owner), keys, statistics) for owner, frame in values.items()}
     written = []
     for owner in ("user", "item"):
-        ids = dense_ids(kept, owner)
+        ids = dense_ids(kept, owner, persist)
         table = ids.join(encoded[owner], "key") if owner in encoded else ids
         written.append(_write(table, f"{owner}s", config, definitions(of(features, owner))))
     _write(describe(features, vocabulary, written[1].count(), statistics), "features", config)
@@ -139,8 +142,8 @@ def _check_count(name: str, count: int, other_name: str, other: int) -> None:
         raise RuntimeError(f"{count} {name}, but {other} {other_name}: the input changed while it was read?")
 
 
-def _check_labels(kept: DataFrame) -> None:
-    wrong = kept.where("label NOT IN (0, 1)").groupBy("label").count().orderBy("label").first()
+def _check_labels(good: DataFrame) -> None:
+    wrong = good.where("label NOT IN (0, 1)").groupBy("label").count().orderBy("label").first()
     if wrong is not None:
         raise UserError(
             f"label {wrong['label']:g} ({wrong['count']} rows) is neither 0 nor 1: "

@@ -115,13 +115,16 @@ def deduplicate(parsed: DataFrame) -> DataFrame:
     | a      | u1   | i1   | 1     | 1    |  ->  | a      | u1   | i1   | 2    | 0     | 2      |
     | a      | u1   | i1   | 0     | 2    |
 
-    A row without a time counts as the earliest. `copies` is how many rows the kept one stands for. Of rows that agree
-    in all of this, split and features decide.
+    A row without a time counts as the earliest; labels are 0 or 1. `copies` is how many rows the kept one stands for.
+    Of rows that agree in all of this, split and features decide.
     """
     further = [name for name in parsed.columns if name not in PARSED]
-    return (
-        parsed.where("reason IS NULL")
-        .groupBy(*PAIR, "event")
-        .agg(F.max(F.struct("time", "label", *further)).alias("latest"), F.count("*").alias("copies"))
-        .select(*PAIR, "latest.*", "copies")
-    )
+    groups = parsed.where("reason IS NULL").groupBy(*PAIR, "event")
+    copies = F.count("*").alias("copies")
+    if further:
+        latest = F.max(F.struct("time", "label", *further)).alias("latest")
+        return groups.agg(latest, copies).select(*PAIR, "latest.*", "copies")
+    # the same by maxima of numbers, which Spark finds by hashing, where that of structs costs it a sort of all keys
+    time = F.coalesce("time", F.lit(float("-inf")))
+    label = F.coalesce((F.max(F.when(F.col("label") == 1, time)) == F.max(time)).cast("double"), F.lit(0.0))
+    return groups.agg(F.max("time").alias("time"), label.alias("label"), copies).drop("event")

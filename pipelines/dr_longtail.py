@@ -21,6 +21,7 @@ from pipelines.adaptation import ModelKey, map_domains
 from pipelines.session import run_job
 from training import domain_parameters
 from training.adapt import Adapted, choose_rounds, helpers_path, size_groups, specific_settings
+from training.aside import written_aside
 from training.config import Config
 from training.errors import UserError
 from training.hashing import hash_keys
@@ -81,7 +82,9 @@ def _load_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int
     """The rounds that each of the domains keeps; chosen by the first job of a model, then read from its folder."""
     path = model_path(key.config, key.specific) / "rounds.json"
     if not path.exists():
-        path.write_text(json.dumps(_choose_rounds(rows, able, key) if len(able) else {}))
+        chosen = _choose_rounds(rows, able, key) if len(able) else {}
+        with written_aside(path) as aside:
+            aside.write_text(json.dumps(chosen))
     return {int(domain): rounds for domain, rounds in json.loads(path.read_text()).items()}
 
 

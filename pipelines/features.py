@@ -1,6 +1,6 @@
 """Further features: from the values that `cleaning.parse` gives to columns of numbers, and what is known of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from math import sqrt
 
@@ -54,7 +54,12 @@ def latest(kept: DataFrame, owner: str, names: list[str]) -> DataFrame:
     return kept.groupBy(F.col(owner).alias("key")).agg(*values)
 
 
-def vocabularies(values: Mapping[str, DataFrame], features: Features, spark: SparkSession) -> DataFrame:
+def vocabularies(
+    values: Mapping[str, DataFrame],
+    features: Features,
+    spark: SparkSession,
+    persist: Callable[[DataFrame], DataFrame],
+) -> DataFrame:
     """(feature, key, id): the categories and the values of lists, with ids 1, 2, ... by feature.
 
     Args:
@@ -64,7 +69,7 @@ def vocabularies(values: Mapping[str, DataFrame], features: Features, spark: Spa
     for name, feature in features.items():
         if feature.kind in ("category", "list"):
             key = F.explode(name) if feature.kind == "list" else F.col(name)
-            keys = dense_ids(values[feature.of].select(key.alias("key")).where("key IS NOT NULL"), "key")
+            keys = dense_ids(values[feature.of].select(key.alias("key")).where("key IS NOT NULL"), "key", persist)
             found.append(keys.select(F.lit(name).alias("feature"), "key", F.col("id") + 1))
     return reduce(DataFrame.union, found)
 

@@ -1,5 +1,7 @@
 """Running totals without a window over everything, and the dense ids and buckets that follow from them."""
 
+from collections.abc import Callable
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -31,7 +33,10 @@ def with_running_total(frame: DataFrame, key: str, value: Column, name: str) -> 
     return sliced.withColumn(name, running.cast("bigint")).drop("_slice")
 
 
-def dense_ids(frame: DataFrame, column: str) -> DataFrame:
-    """(key STRING, id BIGINT): the distinct values of `column` with ids 0, 1, 2, ..."""
-    keys = frame.select(F.col(column).alias("key")).distinct()
+def dense_ids(frame: DataFrame, column: str, persist: Callable[[DataFrame], DataFrame]) -> DataFrame:
+    """(key STRING, id BIGINT): the distinct values of `column` with ids 0, 1, 2, ...
+
+    They are found once where `persist` keeps what it is given, and each time that they are asked for otherwise.
+    """
+    keys = persist(frame.select(F.col(column).alias("key")).distinct())
     return with_running_total(keys, "key", F.lit(1), "id")

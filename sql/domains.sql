@@ -1,4 +1,4 @@
--- The domains table, counted from the samples that were written.
+-- The domains table: the plan of the build, and the rows of the samples that were written.
 SELECT
   plan.domain_id,
   plan.domain_key,
@@ -9,8 +9,8 @@ SELECT
   counts.positives_train,
   counts.positives_val,
   counts.positives_test,
-  counts.users,
-  counts.items,
+  plan.users,
+  plan.items,
   plan.ctr_ratio,
   plan.head,
   plan.first_bucket,
@@ -26,9 +26,7 @@ JOIN (
     count_if(split = 'test') AS rows_test,
     count_if(split = 'train' AND label = 1) AS positives_train,
     count_if(split = 'val' AND label = 1) AS positives_val,
-    count_if(split = 'test' AND label = 1) AS positives_test,
-    count(DISTINCT user_id) AS users,
-    count(DISTINCT item_id) AS items
+    count_if(split = 'test' AND label = 1) AS positives_test
   FROM ${samples}
   GROUP BY domain_id
 ) AS counts USING (domain_id)

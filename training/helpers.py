@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from training.aside import written_aside
 from training.batches import Columns
 from training.hashing import hash_keys
 
@@ -37,9 +38,8 @@ class Helpers:
         return cls(domain_ids, np.append(starts, len(kept)), rows)
 
     def save(self, path: Path) -> None:
-        aside = path.with_suffix(".aside")
-        save_file({name: np.ascontiguousarray(column) for name, column in self.columns.items()}, aside)
-        aside.rename(path)
+        with written_aside(path) as aside:
+            save_file({name: np.ascontiguousarray(column) for name, column in self.columns.items()}, aside)
 
     @classmethod
     def load(cls, path: Path) -> "Helpers":

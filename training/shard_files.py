@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from training.aside import written_aside
 from training.config import Config
 from training.errors import UserError
 from training.lookups import StoredTable
@@ -46,9 +47,8 @@ def save_shards(folder: Path, shards: Shards, ranks: Ranks, tables: Mapping[str,
                 tensors[f"{vocabulary}/{name}"] = value.contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{ranks.rank}of{ranks.size}.safetensors"
-    aside = path.with_suffix(".aside")
-    save_file(tensors, aside)
-    aside.rename(path)
+    with written_aside(path) as aside:
+        save_file(tensors, aside)
     ranks.wait()
 
 

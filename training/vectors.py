@@ -17,6 +17,7 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from training.aside import written_aside
 from training.config import Config
 from training.errors import UserError
 from training.snapshot import column_files, open_table
@@ -55,11 +56,11 @@ def _align(name: str, path: str, keys_path: str, config: Config) -> Path:
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    aside = target.with_suffix(".aside")
-    _write(aside, path, keys_path)
+    with written_aside(target) as aside:
+        _write(aside, path, keys_path)
     for old in folder.glob(f"{source}-*.npy"):  # a model that reads it has a link of its own
-        old.unlink()
-    aside.rename(target)
+        if old != target:
+            old.unlink(missing_ok=True)
     return target
 
 

@@ -66,23 +66,26 @@ def test_planned_rows_count_positives_and_capped_negatives(spark):
     log = [(0, 1, 10, 1.0), (0, 1, 10, 1.0), (0, 2, 11, 1.0), (0, 3, 12, 1.0), (1, 1, 10, 1.0)]
     domains = [(0, "a", 0.5), (1, "b", 0.5)]
     # domain 0: user 1 has 2 rows and is due 4, of which 2 items remain; users 2 and 3 get 2 each
-    expected = [(0, "a", 0.5, 4 + 2 + 2 + 2), (1, "b", 0.5, 1)]
+    expected = [(0, "a", 0.5, 3, 4 + 2 + 2 + 2, 3), (1, "b", 0.5, 1, 1, 1)]
     assert_df_equality(
         samples_by_domain(
             spark.createDataFrame(log, LOG),
             spark.createDataFrame(domains, "domain_id INT, domain_key STRING, ctr_ratio DOUBLE"),
             labelled=False,
         ),
-        spark.createDataFrame(expected, "domain_id INT, domain_key STRING, ctr_ratio DOUBLE, rows BIGINT"),
+        spark.createDataFrame(
+            expected, "domain_id INT, domain_key STRING, ctr_ratio DOUBLE, items BIGINT, rows BIGINT, users BIGINT"
+        ),
         ignore_row_order=True,
         ignore_nullable=True,
     )
 
 
 def test_planned_rows_of_a_labelled_log_are_its_own(spark):
-    log = spark.createDataFrame([(0, 1, 10, 1.0), (0, 1, 11, 0.0)], LOG)
+    log = spark.createDataFrame([(0, 1, 10, 1.0), (0, 1, 11, 0.0), (0, 2, 10, 0.0)], LOG)
     domains = spark.createDataFrame([(0, None)], "domain_id INT, ctr_ratio DOUBLE")
-    expected = spark.createDataFrame([(0, None, 2)], "domain_id INT, ctr_ratio DOUBLE, rows BIGINT")
+    schema = "domain_id INT, ctr_ratio DOUBLE, items BIGINT, rows BIGINT, users BIGINT"
+    expected = spark.createDataFrame([(0, None, 2, 3, 2)], schema)
     assert_df_equality(samples_by_domain(log, domains, labelled=True), expected, ignore_nullable=True)
 
 

@@ -2,6 +2,7 @@ import json
 
 import pytest
 from chispa import assert_df_equality
+from pyspark.sql import functions as F
 
 from pipelines.cleaning import deduplicate, parse, rejects
 
@@ -116,12 +117,12 @@ def test_rejects_hold_the_raw_row_and_only_bad_rows(spark):
     ids=["latest", "latest first", "tie", "no time is the earliest", "no times", "before the epoch"],
 )
 def test_of_equal_rows_the_latest_is_kept_and_of_ties_the_larger_label(spark, rows, label):
-    expected = [("a", "u1", "i1", label, 2)]
-    assert_df_equality(
-        deduplicate(spark.createDataFrame(rows, PARSED)).drop("time"),
-        spark.createDataFrame(expected, "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT"),
-        ignore_nullable=True,
+    parsed = spark.createDataFrame(rows, PARSED)
+    expected = spark.createDataFrame(
+        [("a", "u1", "i1", label, 2)], "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT"
     )
+    for log in (parsed, parsed.withColumn("split", F.lit("train"))):
+        assert_df_equality(deduplicate(log).drop("time", "split"), expected, ignore_nullable=True)
 
 
 def test_rows_of_other_events_are_samples_of_their_own(spark):

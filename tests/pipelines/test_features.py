@@ -11,6 +11,7 @@ import pytest
 import yaml
 from chispa import assert_df_equality
 from deltalake import DeltaTable
+from pyspark.sql import DataFrame
 from sklearn.metrics import roc_auc_score
 
 from pipelines import tables
@@ -103,7 +104,7 @@ def test_ids_of_a_vocabulary_are_dense_from_1_and_the_same_under_any_partitionin
     for partitions in (1, 7):
         shuffle_partitions(partitions)
         parted = {owner: frame.repartition(partitions) for owner, frame in values.items()}
-        found.append(sorted(map(tuple, vocabularies(parted, features, spark).collect())))
+        found.append(sorted(map(tuple, vocabularies(parted, features, spark, DataFrame.persist).collect())))
     assert found[0] == found[1]
     ids = defaultdict(dict)
     for feature, key, number in found[0]:

@@ -1,4 +1,5 @@
 from chispa import assert_df_equality
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.ids import SLICES, dense_ids, with_running_total
@@ -11,7 +12,7 @@ def test_ids_are_dense_and_the_same_under_any_partitioning(spark, shuffle_partit
     found = []
     for partitions in (1, 2, 7):
         shuffle_partitions(partitions)
-        ids = dense_ids(log.repartition(partitions, "user"), "user")
+        ids = dense_ids(log.repartition(partitions, "user"), "user", DataFrame.persist)
         assert ids.dtypes == [("key", "string"), ("id", "bigint")]
         found.append(sorted(map(tuple, ids.collect())))
     assert found[0] == found[1] == found[2]

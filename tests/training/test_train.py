@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from deltalake import DeltaTable
 
 from tests.training.reference import LEARNED, assert_close
-from training import checkpoint, framework_names
+from training import checkpoint, framework_names, vectors
 from training.adapt import Adapter, specific_settings
 from training.errors import UserError
 from training.feed import read_buckets
@@ -137,6 +139,24 @@ def test_frozen_vectors_come_from_a_delta_table_by_key(spark, built, tmp_path):
     assert load_vectors(config)["user_id"].tolist() == [[0.0, 0.0]] * 40
     _, theta = load_theta(folder, config)
     assert theta.frozen["embeddings.user_id.weight"].tolist() == vectors["user_id"].tolist()
+
+
+def test_two_trainings_may_lay_out_the_same_vectors_at_once(spark, built, tmp_path, monkeypatch):
+    keys = spark.read.format("delta").load(built.config().table("users"))
+    path = str(tmp_path / "vectors")
+    keys.selectExpr("key", "array(cast(key AS float)) AS vector").write.format("delta").save(path)
+    config = built.config(built.copy(tmp_path), f"model.user_vectors={path}")
+    write, both = vectors._write, threading.Barrier(2, timeout=60)
+
+    def write_with_the_other(*arguments):
+        write(*arguments)
+        both.wait()
+
+    monkeypatch.setattr(vectors, "_write", write_with_the_other)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (found["user_id"] for found in pool.map(load_vectors, [config, config]))
+    assert first.tolist() == second.tolist()
+    assert first.any()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from training.aside import written_aside
 from training.compare.plan import CompareConfig, Work, budget, candidates, of_first_seed
 from training.framework_names import framework_name
 
@@ -62,6 +63,5 @@ def _read(path: Path) -> dict:
 
 
 def _write(path: Path, value: dict) -> None:
-    aside = path.with_suffix(".aside")
-    aside.write_text(json.dumps(value, indent=1) + "\n")
-    aside.rename(path)
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=1) + "\n")
