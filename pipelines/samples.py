@@ -15,6 +15,7 @@ from training.config import DataConfig
 
 SCHEMA = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, bucket INT, split STRING"
 PLACED = ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio", "split")
+ORDER = ("split", "bucket", "domain_id", "user_id", "item_id", "label")
 NO_OWNERS: Mapping[str, DataFrame] = MappingProxyType({})
 
 
@@ -48,13 +49,11 @@ def make_samples(
         samples = samples.join(frame.drop("key").withColumnRenamed("id", name), name)
     if owners:
         samples = samples.repartition("bucket")
-    return fill_sequences(samples, data.features).sortWithinPartitions(
-        "split", "bucket", "domain_id", "user_id", "item_id", "label", *of_rows
-    )
+    return fill_sequences(samples, data.features).sortWithinPartitions(*ORDER, *of_rows)
 
 
 def finish_buckets(placed: pa.Table, shares: list[float], seed: int, labelled: bool) -> pa.Table:
-    """The samples of some whole buckets: SCHEMA and the features of rows that `placed` has; see `make_samples`."""
+    """The samples of some whole buckets, by ORDER: SCHEMA and the features of rows; see `make_samples`."""
     is_row = placed["user_id"].is_valid()
     rows = placed.filter(is_row)
     domains, users, items, labels, buckets, ratios = (
@@ -85,7 +84,7 @@ def finish_buckets(placed: pa.Table, shares: list[float], seed: int, labelled: b
     for name in rows.column_names:
         if name not in PLACED:
             samples = samples.append_column(name, rows[name])
-    return samples
+    return samples.sort_by([(name, "ascending") for name in ORDER])  # Spark's own sort then finds it in order
 
 
 def _item_pools(domains: np.ndarray, items: np.ndarray) -> dict[int, np.ndarray]:
