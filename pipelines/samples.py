@@ -1,6 +1,7 @@
-"""From the placed rows of a bucket to its samples, in NumPy, for a whole partition at once."""
+"""From the placed rows of a bucket to its samples, in NumPy, for all of its domains at once."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -36,14 +37,12 @@ def make_samples(
     schema = StructType([*StructType.fromDDL(SCHEMA), *(placed.schema[name] for name in of_rows)])
 
     def finish(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        batches = list(batches)
-        if batches:
-            table = pa.Table.from_batches(batches)
-            yield from finish_buckets(table, data.split, seed, labelled).to_batches()
+        for bucket in whole_buckets(batches):
+            yield from finish_bucket(bucket, data.split, seed, labelled).to_batches()
 
-    by_bucket = placed.repartition("bucket")
-    if of_rows:  # which of two samples of a pair goes to which split must not depend on the order they come in
-        by_bucket = by_bucket.sortWithinPartitions("domain_id", "user_id", "item_id", "label", *of_rows)
+    # which of two samples of a pair goes to which split must not depend on the order that features come in
+    within = ("domain_id", "user_id", "item_id", "label", *of_rows) if of_rows else ()
+    by_bucket = placed.repartition("bucket").sortWithinPartitions("bucket", *within)
     samples = by_bucket.mapInArrow(finish, schema)
     for name, frame in owners.items():
         samples = samples.join(frame.drop("key").withColumnRenamed("id", name), name)
@@ -52,24 +51,40 @@ def make_samples(
     return fill_sequences(samples, data.features).sortWithinPartitions(*ORDER, *of_rows)
 
 
-def finish_buckets(placed: pa.Table, shares: list[float], seed: int, labelled: bool) -> pa.Table:
-    """The samples of some whole buckets, by ORDER: SCHEMA and the features of rows; see `make_samples`."""
+def whole_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Cuts rows that stand by bucket into the buckets, so that a task holds one of them at a time.
+
+    | bucket | 0 0 | 0 1 | 1 |  ->  0 0 0 | 1 1
+    """
+    parts: list[pa.RecordBatch] = []
+    for batch in filter(len, batches):
+        bucket = batch["bucket"].to_numpy()
+        edges = [0, *(np.flatnonzero(np.diff(bucket)) + 1).tolist(), len(bucket)]
+        for start, end in pairwise(edges):
+            if parts and parts[-1]["bucket"][0].as_py() != bucket[start]:
+                yield pa.Table.from_batches(parts)
+                parts = []
+            parts.append(batch.slice(start, end - start))
+    if parts:
+        yield pa.Table.from_batches(parts)
+
+
+def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bool) -> pa.Table:
+    """The samples of a bucket, by ORDER: SCHEMA and the features of rows; see `make_samples`."""
     is_row = placed["user_id"].is_valid()
     rows = placed.filter(is_row)
-    domains, users, items, labels, buckets, ratios = (
-        rows[name].to_numpy() for name in ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio")
+    domains, users, items, labels, ratios = (
+        rows[name].to_numpy() for name in ("domain_id", "user_id", "item_id", "label", "ctr_ratio")
     )
     if not labelled:
         pools = _item_pools(placed["domain_id"].to_numpy(), placed["item_id"].to_numpy())
         drawn = draw_negatives(seed, domains.astype(np.int64), users, items, ratios, pools)
-        bucket_of_pair = _lookup(domains, users, buckets, drawn[0], drawn[1])
         domains, users, items = (np.concatenate(pair) for pair in zip((domains, users, items), drawn, strict=True))
         labels = np.concatenate([labels, np.zeros(len(drawn[0]), labels.dtype)])
-        buckets = np.concatenate([buckets, bucket_of_pair])
     if "split" in rows.column_names:
         split = rows["split"]
     else:
-        drawn_split = split_rows(seed, shares, domains, users, items, labels, buckets)
+        drawn_split = split_rows(seed, shares, domains, users, items, labels)
         split = pa.DictionaryArray.from_arrays(drawn_split, pa.array(SPLITS)).cast(pa.string())
     samples = pa.table(
         {
@@ -77,7 +92,7 @@ def finish_buckets(placed: pa.Table, shares: list[float], seed: int, labelled: b
             "user_id": users.astype(np.int64),
             "item_id": items.astype(np.int64),
             "label": labels.astype(np.float32),
-            "bucket": buckets.astype(np.int32),
+            "bucket": np.full(len(domains), placed["bucket"][0].as_py(), np.int32),
             "split": split,
         }
     )
@@ -92,22 +107,3 @@ def _item_pools(domains: np.ndarray, items: np.ndarray) -> dict[int, np.ndarray]
     pairs = np.unique(np.stack([domains.astype(np.int64), items], axis=1), axis=0)
     ids, starts = np.unique(pairs[:, 0], return_index=True)
     return dict(zip(ids.tolist(), np.split(pairs[:, 1], starts[1:]), strict=True))
-
-
-def _lookup(
-    domains: np.ndarray,
-    users: np.ndarray,
-    buckets: np.ndarray,
-    wanted_domains: np.ndarray,
-    wanted_users: np.ndarray,
-) -> np.ndarray:
-    """The bucket of each wanted (domain, user), all of which occur in (domains, users)."""
-    order = np.lexsort((users, domains))
-    known = np.stack([domains[order].astype(np.int64), users[order]], axis=1)
-    pairs, first = np.unique(known, axis=0, return_index=True)
-    dense_users, inverse = np.unique(np.concatenate([pairs[:, 1], wanted_users]), return_inverse=True)
-    width = len(dense_users)
-    position = np.searchsorted(
-        pairs[:, 0] * width + inverse[: len(pairs)], wanted_domains * width + inverse[len(pairs) :]
-    )
-    return buckets[order][first[position]]

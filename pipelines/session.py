@@ -24,7 +24,8 @@ TASKS_PER_CORE = 4
 def spark_session(name: str) -> SparkSession:
     """The session that spark-submit prepared, with the settings that all jobs rely on.
 
-    Unless told otherwise, a shuffle has four tasks a core: Spark's own 200 take minutes over a small input.
+    Unless told otherwise, a shuffle has four tasks a core: Spark's own 200 take minutes over a small input. A join
+    hashes its smaller side where the parts of that fit in memory, which costs less than to sort both sides by strings.
     """
     builder = SparkSession.builder.appName(name)
     for key, value in SETTINGS.items():
@@ -32,9 +33,15 @@ def spark_session(name: str) -> SparkSession:
     session = builder.getOrCreate()
     context = session.sparkContext
     given = dict(context.getConf().getAll())
-    for key in ("spark.sql.shuffle.partitions", "spark.databricks.delta.snapshotPartitions"):
+    tasks = TASKS_PER_CORE * context.defaultParallelism
+    defaults = {
+        "spark.sql.shuffle.partitions": tasks,
+        "spark.databricks.delta.snapshotPartitions": tasks,
+        "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "64m",
+    }
+    for key, value in defaults.items():
         if key not in given:
-            session.conf.set(key, TASKS_PER_CORE * context.defaultParallelism)
+            session.conf.set(key, value)
     return session
 
 

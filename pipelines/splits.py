@@ -14,9 +14,8 @@ def split_rows(
     users: np.ndarray,
     items: np.ndarray,
     labels: np.ndarray,
-    buckets: np.ndarray,
 ) -> np.ndarray:
-    """Splits the rows of each (bucket, domain, label) by `shares`, in the order of a hash of (seed, row).
+    """Splits the rows of each (domain, label) of a bucket by `shares`, in the order of a hash of (seed, row).
 
     Of n such rows, floor(n * share) go to val and to test and all others to train: where rows are too few for
     every split, train gets them first. Rows of one (domain, user, item) stand next to each other in that order.
@@ -29,9 +28,9 @@ def split_rows(
         int8, shape (n,): indices into SPLITS.
     """
     draws = hash_keys(seed, domains, users, items)
-    order = np.lexsort((items, users, draws, labels, domains, buckets))
+    order = np.lexsort((items, users, draws, labels, domains))
     same = np.ones(len(order), bool)
-    for array in (labels, domains, buckets):
+    for array in (labels, domains):
         same[1:] &= array[order][1:] == array[order][:-1]
     starts = np.flatnonzero(~same | (np.arange(len(order)) == 0))
     sizes = np.diff(np.append(starts, len(order)))

@@ -4,7 +4,7 @@ from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
 from pipelines.buckets import assign_buckets, plan_buckets, samples_by_domain
-from pipelines.samples import SCHEMA, finish_buckets, make_samples
+from pipelines.samples import SCHEMA, finish_bucket, make_samples, whole_buckets
 from training.config import DataConfig
 
 LOG = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT"
@@ -78,14 +78,23 @@ def test_rows_planned_are_made_under_any_ratio_and_with_two_samples_of_a_pair(sp
     )
 
 
+@pytest.mark.parametrize("rows_a_batch", [1, 2, 3, 9])
+def test_a_stream_of_rows_is_cut_into_its_buckets(rows_a_batch):
+    rows = placed_table([(0, user, 0, 1.0, bucket, None) for user, bucket in enumerate([0, 0, 0, 2, 3, 3, 3])])
+    empty = rows.slice(0, 0).to_batches(1) or [pa.RecordBatch.from_pylist([], rows.schema)]
+    found = list(whole_buckets([*empty, *rows.to_batches(rows_a_batch), *empty]))
+    assert [set(bucket["bucket"].to_pylist()) for bucket in found] == [{0}, {2}, {3}]
+    assert pa.concat_tables(found).combine_chunks() == rows
+
+
 def test_bucket_that_no_user_of_its_head_domain_falls_into_has_no_samples():
     pool = placed_table([(0, None, item, None, 1, 0.5) for item in (10, 11)])
-    assert finish_buckets(pool, SHARES, 0, labelled=False).num_rows == 0
+    assert finish_bucket(pool, SHARES, 0, labelled=False).num_rows == 0
 
 
 def test_pool_of_one_bucket_is_none_of_its_samples():
     rows = [(0, 1, 10, 1.0, 0, 0.5), (0, None, 10, None, 0, 0.5), (0, None, 11, None, 0, 0.5)]
-    made = finish_buckets(placed_table(rows), SHARES, 0, labelled=False)
+    made = finish_bucket(placed_table(rows), SHARES, 0, labelled=False)
     assert sorted(zip(*made.select(["user_id", "item_id", "label"]).to_pydict().values(), strict=True)) == [
         (1, 10, 1.0),
         (1, 11, 0.0),
@@ -95,6 +104,6 @@ def test_pool_of_one_bucket_is_none_of_its_samples():
 def test_ids_above_32_bits_survive():
     big = 2**53 + 1
     rows = [(0, big, big + 2, 1.0, 0, 0.5), (0, big + 1, big + 3, 1.0, 0, 0.5)]
-    made = finish_buckets(placed_table(rows), SHARES, 0, labelled=False)
+    made = finish_bucket(placed_table(rows), SHARES, 0, labelled=False)
     pairs = set(zip(made["user_id"].to_pylist(), made["item_id"].to_pylist(), strict=True))
     assert pairs == {(big + user, big + item) for user in (0, 1) for item in (2, 3)}

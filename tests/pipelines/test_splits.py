@@ -7,12 +7,12 @@ SHARES = [0.6, 0.2, 0.2]
 
 
 def split(shares, rows, seed=0):
-    """The split of each (domain, user, item, label, bucket) row."""
+    """The split of each (domain, user, item, label) row."""
     return SPLITS[split_rows(seed, shares, *np.array(rows, np.int64).T)].tolist()
 
 
-def rows_of(count, domain=0, label=1, bucket=0):
-    return [(domain, user, user % 7, label, bucket) for user in range(count)]
+def rows_of(count, domain=0, label=1):
+    return [(domain, user, user % 7, label) for user in range(count)]
 
 
 def counts(splits):
@@ -52,12 +52,6 @@ def test_each_domain_and_each_label_is_split_alone():
     ]
 
 
-def test_each_bucket_of_a_head_domain_is_split_alone():
-    splits = split(SHARES, rows_of(10, bucket=0) + rows_of(5, bucket=1))
-    assert counts(splits[:10]) == [6, 2, 2]
-    assert counts(splits[10:]) == [3, 1, 1]
-
-
 def test_split_does_not_depend_on_the_order_of_rows():
     rows = rows_of(50) + rows_of(30, label=0) + rows_of(9, domain=3)
     order = np.random.default_rng(0).permutation(len(rows))
@@ -75,4 +69,4 @@ def test_another_seed_gives_another_split():
 
 def test_nothing_splits_into_nothing():
     empty = np.array([], np.int64)
-    assert split_rows(0, SHARES, empty, empty, empty, empty, empty).tolist() == []
+    assert split_rows(0, SHARES, empty, empty, empty, empty).tolist() == []
