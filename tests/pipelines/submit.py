@@ -1,9 +1,14 @@
 """Jobs as a user starts them."""
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import pyspark
 
 REPOSITORY = Path(__file__).parents[2]
 SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
@@ -29,3 +34,25 @@ def submit(master: str, *arguments: str) -> subprocess.CompletedProcess:
         text=True,
         timeout=600,
     )
+
+
+@contextmanager
+def standalone(folder: Path) -> Iterator[str]:
+    """The address of a standalone master on loopback with two workers of a core each, for the time of the block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"spark://127.0.0.1:{port}"
+    worker = ("worker.Worker", "--cores", "1", "--memory", "1g", "--work-dir", str(folder), address)
+    with ExitStack() as processes:
+        for name, *arguments in (("master.Master", "--port", str(port)), worker, worker):
+            command = [f"{pyspark.__path__[0]}/bin/spark-class", f"org.apache.spark.deploy.{name}"]
+            process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", "--webui-port", "0", *arguments],
+                env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            processes.callback(process.wait)
+            processes.callback(process.terminate)
+        yield address

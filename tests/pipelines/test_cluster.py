@@ -1,22 +1,23 @@
-"""Training and DR where driver and executors are processes of their own, as on a cluster."""
+"""The jobs where driver and executors are processes of their own, as on a cluster."""
 
 import json
 
 import pytest
 
 from pipelines.train_on_spark import train_on_spark
-from tests.pipelines.submit import CLUSTER, submit
+from tests.pipelines.submit import standalone, submit
 from training.errors import UserError
 from training.snapshot import take_snapshot
 
 
-def test_executors_train_and_adapt(built, tmp_path):
+def test_workers_of_a_standalone_master_train_and_adapt(built, tmp_path):
     settings = [built.copy(tmp_path), "framework.name=joint_dr"]
     summaries = []
-    for job in ("train_on_spark", "dr_longtail"):
-        done = submit(CLUSTER, f"pipelines/{job}.py", "--config", built.config_path, *settings)
-        assert done.returncode == 0, done.stderr[-3000:]
-        summaries.append(json.loads(done.stdout.splitlines()[-1]))
+    with standalone(tmp_path / "work") as master:
+        for job in ("train_on_spark", "dr_longtail"):
+            done = submit(master, f"pipelines/{job}.py", "--config", built.config_path, *settings)
+            assert done.returncode == 0, done.stderr[-3000:]
+            summaries.append(json.loads(done.stdout.splitlines()[-1]))
     trained, adapted = summaries
     snapshot = take_snapshot(built.config(*settings))
     assert (trained["ranks"], trained["epochs"], "rank" in trained) == (2, 2, False)

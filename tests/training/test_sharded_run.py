@@ -63,10 +63,11 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped_also_in_patches_that_a
     assert val_auc(tables[0]) == pytest.approx(once["val_mean_domain_auc"], abs=1e-9)
 
 
-def test_the_whole_chain_runs_on_two_ranks_and_goes_on_with_one(spark, built, tmp_path):
+def test_the_whole_chain_runs_on_two_hosts_and_goes_on_with_one_rank(spark, built, tmp_path):
     root = built.copy(tmp_path)
     settings = [SHARDED, root, "framework.name=mamdr", "model.name=deepfm", "training.cache_rows=45"]
-    command = ["horovodrun", "-np", "2", sys.executable, "training/train.py", "--config", built.config_path]
+    launcher = ["horovodrun", "-np", "2", "-H", "localhost:1,127.0.0.1:1", sys.executable]
+    command = [*launcher, "training/train.py", "--config", built.config_path]
     done = subprocess.run(
         [*command, *settings, "training.epochs=1"], env={**os.environ}, capture_output=True, text=True, timeout=300
     )
