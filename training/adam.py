@@ -2,13 +2,14 @@
 
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
-Number = TypeVar("Number", float, Tensor)
+Number = TypeVar("Number", float, np.ndarray)
 
 
 def corrected(lr: float, step: Number) -> tuple[Number, Number]:
@@ -23,8 +24,11 @@ def adam_(value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: 
     """
     first.lerp_(gradient, 1 - BETAS[0])
     second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-    scale = second.sqrt().div_(spread).add_(EPSILON)
-    value.sub_(first.mul(rate).div_(scale))
+    scale = second.sqrt().add_(EPSILON * spread)  # all divided by spread below, in one pass less
+    if isinstance(rate, Tensor):
+        value.sub_(first.mul(rate * spread).div_(scale))
+    else:
+        value.addcdiv_(first, scale, value=-rate * spread)
 
 
 class Moments:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from training.aside import written_aside
 from training.batches import Columns, Rows
 from training.config import Config
 from training.frameworks import SPECIFIC
@@ -109,9 +110,8 @@ class Adapter:
         """Leaves in the folder of the model what tasks need beside theta^S; where the helpers are, all is."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.directions is not None:
-            aside = _directions_path(folder).with_suffix(".aside")
-            save_file({"directions": self.directions.cpu()}, aside)
-            aside.rename(_directions_path(folder))
+            with written_aside(_directions_path(folder)) as aside:
+                save_file({"directions": self.directions.cpu()}, aside)
         self.helpers.save(helpers_path(folder))
 
     @classmethod

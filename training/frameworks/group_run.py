@@ -126,16 +126,20 @@ class GroupMoments:
     def __init__(self, group: Group) -> None:
         self._first = {name: torch.zeros_like(value) for name, value in group.tensors().items()}
         self._second = {name: torch.zeros_like(value) for name, value in group.tensors().items()}
-        self._steps = torch.zeros(len(group), dtype=torch.float64, device=next(iter(self._first.values())).device)
+        self._steps = np.zeros(len(group))
 
     @torch.no_grad()
     def step_(self, group: Group, gradients: dict[str, Tensor], lr: float) -> None:
         """One step on the last domains, those that are in `group`."""
         last = slice(-len(group), None)
         self._steps[last] += 1
-        corrections, tensors = corrected(lr, self._steps[last]), group.tensors()
+        rates, spreads = corrected(lr, self._steps[last])
+        like = (rates == rates[0]).all()
         for name, gradient in gradients.items():
-            value = tensors[name]
+            value = group.tensors()[name]
             line = (-1, *[1] * (value.dim() - 1))
-            rate, spread = (number.to(value.dtype).view(line) for number in corrections)
+            rate, spread = (
+                float(numbers[0]) if like else torch.from_numpy(numbers).to(value).view(line)
+                for numbers in (rates, spreads)
+            )
             adam_(value, gradient, self._first[name][last], self._second[name][last], rate, spread)

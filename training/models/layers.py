@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.models.dropout import Dropout
 from training.schema import LENGTH, Feature, Schema
 
 ATTENTION_HIDDEN = 36
@@ -113,7 +114,7 @@ def hidden_layers(
     """A linear layer, ReLU and dropout for each of `sizes`; returns them and the last width."""
     layers: list[nn.Module] = []
     for size in sizes:
-        layers += [linear(width, size), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [linear(width, size), nn.ReLU(), Dropout(dropout)]
         width = size
     return nn.Sequential(*layers), width
 

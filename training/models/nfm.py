@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.models.dropout import Dropout
 from training.models.layers import Embeddings, concatenate, first_order_weights, hidden_layers, pair_products, prefixed
 from training.schema import Schema
 
@@ -19,7 +20,7 @@ class NeurFM(nn.Module):
         super().__init__()
         self.embeddings = Embeddings(config, schema, vectors, same_width=True)
         self.linear = first_order_weights(config, schema)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.hidden, width = hidden_layers(config.embedding_dim, config.hidden, config.dropout)
         self.output = nn.Linear(width, 1)
         self.tables = {
