@@ -117,10 +117,11 @@ def open_adapter(key: ModelKey) -> Adapter:
 def to_columns(table: pa.Table, names: Sequence[str]) -> Columns:
     """Some columns, sorted as the trainer's feed sorts them; those of lists of one length have shape (rows, length)."""
     table = table.select(names).sort_by([(name, "ascending") for name in ORDER])
-    return {name: _to_array(table[name].combine_chunks()) for name in names}
+    return {name: to_array(table[name].combine_chunks()) for name in names}
 
 
-def _to_array(column: pa.Array) -> np.ndarray:
+def to_array(column: pa.Array) -> np.ndarray:
+    """Numbers, shape (rows,), or lists of numbers of one length, shape (rows, length)."""
     if pa.types.is_list(column.type):
         values = column.flatten().to_numpy()
         return values.reshape(len(column), len(values) // max(len(column), 1))

@@ -1,7 +1,7 @@
 """Forward passes inside Spark tasks: samples in, logits of theta^S and of theta^S + theta^i out."""
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.adaptation import ModelKey, open_theta, to_columns
@@ -49,8 +49,7 @@ def score(
     places = domains.select(
         "domain_id", F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")).alias("bucket")
     )
-    most = domains.groupBy("first_bucket").count().agg(F.max("count")).first()[0]
-    part = F.pmod("domain_id", F.lit(-(-most // DOMAINS_AT_A_TIME))).alias("part")
+    part = domain_part(domains).alias("part")
     by_bucket = specific.where("rounds > 0").drop("bucket").join(F.broadcast(places), "domain_id")
     parameters = by_bucket.select("bucket", part, "domain_id", "rounds", "dense", "embeddings")
     return (
@@ -59,3 +58,9 @@ def score(
         .cogroup(parameters.groupBy("bucket", "part"))
         .applyInArrow(score_part, SCHEMA)
     )
+
+
+def domain_part(domains: DataFrame) -> Column:
+    """In which part of its bucket a domain is scored, so that a part has some DOMAINS_AT_A_TIME domains at most."""
+    most = domains.groupBy("first_bucket").count().agg(F.max("count")).first()[0]
+    return F.pmod("domain_id", F.lit(-(-most // DOMAINS_AT_A_TIME)))

@@ -24,7 +24,7 @@ def commands_of(page):
 
 
 def the_chain():
-    """The four commands of the README, in their order."""
+    """The five commands of the README, in their order."""
     return [line for line in commands_of(ROOT / "README.md") if ".py --config" in line]
 
 
@@ -42,11 +42,13 @@ def test_the_readmes_commands_run_as_they_stand(tmp_path):
         done = subprocess.run(typed, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, done.stderr[-3000:]
         summaries.append(json.loads(done.stdout.splitlines()[-1].removeprefix("[0]<stdout>:")))
-    build, train, longtail, evaluation = summaries
+    build, train, longtail, evaluation, scores = summaries
     assert build["rows_in"] == build["rows_kept"] + build["rows_rejected"] + build["rows_duplicate"]
     assert (build["domains"], train["ranks"], train["framework"]) == (3, 2, "mamdr")
     assert longtail["domains"] + longtail["domains_skipped"] == 1
     assert list(evaluation["models"]) == ["dn", "mamdr"]
+    assert (scores["domains"], scores["requests_rejected"]) == (3, 0)
+    assert scores["requests"] < scores["rows"] <= 10 * scores["requests"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -108,6 +108,14 @@ class ALSConfig:
 
 
 @dataclass
+class ScoreConfig:
+    """Of pipelines/score.py."""
+
+    requests: str | None = None  # a Delta table (domain, user[, item]) of keys; absent: all users in all their domains
+    top_k: int = 10  # items that are kept for a user in a domain
+
+
+@dataclass
 class FrameworkConfig:
     name: str | None = None  # a preset that sets shared and specific, unless they are given
     shared: str | None = None  # how theta^S is learned: one of SHARED; none leaves it as it was drawn
@@ -156,6 +164,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     als: ALSConfig = field(default_factory=ALSConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
     framework: FrameworkConfig = field(default_factory=FrameworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -329,6 +338,7 @@ def _check(config: Config) -> None:
         "model.heads": config.model.heads,
         "als.rank": config.als.rank,
         "als.iterations": config.als.iterations,
+        "score.top_k": config.score.top_k,
         "training.epochs": training.epochs,
         "training.batch_size": training.batch_size,
         "training.rounds_per_epoch": training.rounds_per_epoch,

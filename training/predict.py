@@ -11,7 +11,7 @@ from training.batches import Columns, Rows, to_features
 from training.lookups import are_elsewhere
 from training.parameters import Parameters
 from training.schema import LABEL
-from training.specific import Group, Specific, group_logits
+from training.specific import Group, Specific, group_logits, unflatten
 from training.vocabularies import number_ids
 
 PREDICT_ROWS = 65_536  # in one forward pass
@@ -37,6 +37,32 @@ def shared_logits(
         return functional_call(model, dict(dense), (features,))
     ids, numbered = number_ids(features, theta.features_of)
     looked_up = theta.rows({**theta.tables, **theta.frozen, **theta.statistics}, ids)
+    return functional_call(model, {**dense, **looked_up}, (numbered,))
+
+
+@torch.no_grad()
+def domain_logits(
+    model: nn.Module, theta: Parameters, specific: Specific | None, features: Mapping[str, Tensor]
+) -> Tensor:
+    """The logits of theta^S + theta^i, or of theta^S alone, for rows of one domain, shape (rows,).
+
+    An id of -1 stands for a user, item or value that the model does not know: where it looks up a table it finds zeros,
+    around which embeddings are drawn.
+    """
+    model.eval()
+    ids, numbered = number_ids(features, theta.features_of)
+    looked_up = theta.rows(
+        {**theta.tables, **theta.frozen, **theta.statistics},
+        {vocabulary: wanted.clamp(min=0) for vocabulary, wanted in ids.items()},
+    )
+    for name, rows in looked_up.items():
+        wanted = ids[theta.vocabulary_of[name]]
+        rows[wanted < 0] = 0
+        if specific is not None and name in specific.rows:
+            own = specific.ids[theta.vocabulary_of[name]]
+            rows[torch.isin(wanted, own)] += specific.rows[name][torch.isin(own, wanted)]
+    offsets = {} if specific is None else unflatten(specific.dense, theta)
+    dense = {name: theta.dense[name] + offset for name, offset in offsets.items()}
     return functional_call(model, {**dense, **looked_up}, (numbered,))
 
 

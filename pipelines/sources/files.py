@@ -13,12 +13,12 @@ MALFORMED = "_malformed"
 FAULT = "_fault"
 
 
-def require_path(spark: SparkSession, path: str) -> str:
+def require_path(spark: SparkSession, path: str, key: str = "data.path") -> str:
     """Returns `path` if something lies there, on any file system that Spark knows. Raises UserError."""
     jvm_path = spark._jvm.org.apache.hadoop.fs.Path(path)
     file_system = jvm_path.getFileSystem(spark._jsc.hadoopConfiguration())
     if not file_system.globStatus(jvm_path):
-        raise UserError(f"input {path} does not exist: set data.path")
+        raise UserError(f"input {path} does not exist: set {key}")
     return path
 
 

@@ -18,15 +18,16 @@ def read_csv(spark: SparkSession, data: DataConfig) -> DataFrame:
 
 
 def read_parquet(spark: SparkSession, data: DataConfig) -> DataFrame:
-    return select_columns(_load(spark, data.path, "parquet"), data)
+    return select_columns(load(spark, data.path, "parquet"), data)
 
 
 def read_delta(spark: SparkSession, data: DataConfig) -> DataFrame:
-    return select_columns(_load(spark, data.path, "delta"), data)
+    return select_columns(load(spark, data.path, "delta"), data)
 
 
-def _load(spark: SparkSession, path: str, kind: str) -> DataFrame:
-    require_path(spark, path)
+def load(spark: SparkSession, path: str, kind: str, key: str = "data.path") -> DataFrame:
+    """The table of this kind at `path`, which the config names by `key`. Raises UserError."""
+    require_path(spark, path, key)
     try:
         return spark.read.format(kind).load(path)
     except AnalysisException as error:

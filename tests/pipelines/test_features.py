@@ -21,6 +21,7 @@ from pipelines.cleaning import parse
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from pipelines.features import definitions, encode, fill_sequences, latest, moments, vocabularies
+from pipelines.score import score
 from pipelines.sources import read_log
 from tests.settings import FRAMEWORK
 from training.config import DataConfig, FeatureConfig, load_config
@@ -543,3 +544,28 @@ def test_the_whole_chain_runs_on_all_kinds_of_features(spark, labelled):
         "embeddings.directions.price",
         "embeddings.attention.seen.score.0.weight",
     } <= names
+
+
+def test_a_request_is_scored_as_a_sample_with_the_features_of_its_user_and_item(spark, drawn):
+    drawn = copy.deepcopy(drawn)
+    drawn.framework.shared, drawn.framework.specific, drawn.framework.name = "joint", "none", "joint"
+    drawn.score.top_k = 1000
+    train(drawn)
+    score(spark, drawn)
+    snapshot = take_snapshot(drawn)
+    model, theta = open_theta(ModelKey.find(drawn, snapshot.version))
+    samples = read_buckets(snapshot, "train")
+    expected = 1 / (1 + np.exp(-predict(model, theta, samples).astype(float)))
+    ids = {name: tables.read(spark, drawn.table(f"{name}s")) for name in ("user", "item", "domain")}
+    scores = tables.read(spark, drawn.table("scores"))
+    for name, column in (("user", "id"), ("item", "id")):
+        scores = scores.join(ids[name].selectExpr(f"key AS {name}_key", f"{column} AS {name}_id"), f"{name}_key")
+    scores = scores.join(ids["domain"].select("domain_key", "domain_id"), "domain_key")
+    found = {row[:3]: row[3] for row in scores.select("domain_id", "user_id", "item_id", "score").collect()}
+    triples = zip(*(samples[name].tolist() for name in ("domain_id", "user_id", "item_id")), strict=True)
+    assert [found[triple] for triple in triples] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_model_that_knows_features_of_rows_cannot_score_requests(spark, labelled):
+    with pytest.raises(UserError, match='feature "device" is the value of a row of the log, and a request has none'):
+        score(spark, labelled)
