@@ -66,10 +66,12 @@ def test_a_model_that_trained_on_is_opened_anew(spark, built, tmp_path):
     root = built.copy(tmp_path)
     found = []
     for epochs in (1, 8):
-        config = built.config(root, "framework.name=joint", f"training.epochs={epochs}")
-        train(config)
-        found.append(evaluate(spark, config)["models"]["joint"]["logloss"])
-    assert found[0] != found[1]
+        config = built.config(root, "framework.name=joint", "framework.inner_lr=0.02", f"training.epochs={epochs}")
+        best = train(config)["best_epoch"]
+        found.append((best, evaluate(spark, config)["models"]["joint"]["logloss"]))
+    (first_epoch, first), (second_epoch, second) = found
+    assert first_epoch < second_epoch
+    assert first != second
 
 
 def test_the_shared_model_stands_beside_the_whole_one(built):
