@@ -17,7 +17,9 @@ def corrected(lr: float, step: Number) -> tuple[Number, Number]:
     return lr / (1 - BETAS[0] ** step), (1 - BETAS[1] ** step) ** 0.5
 
 
-def adam_(value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: Number, spread: Number) -> None:
+def adam_(
+    value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: float | Tensor, spread: float | Tensor
+) -> None:
     """One Adam step on `value` with its moments `first` and `second`, all of one shape.
 
     `rate` and `spread` are those of `corrected`, or tensors of them that broadcast against `value`.

@@ -134,9 +134,9 @@ class GroupMoments:
         last = slice(-len(group), None)
         self._steps[last] += 1
         rates, spreads = corrected(lr, self._steps[last])
-        like = (rates == rates[0]).all()
+        like, tensors = (rates == rates[0]).all(), group.tensors()
         for name, gradient in gradients.items():
-            value = group.tensors()[name]
+            value = tensors[name]
             line = (-1, *[1] * (value.dim() - 1))
             rate, spread = (
                 float(numbers[0]) if like else torch.from_numpy(numbers).to(value).view(line)
