@@ -33,7 +33,7 @@ def als_vectors(spark: SparkSession, config: Config) -> dict:
             raise UserError(
                 f"{name} has {size} ids, and ALS can number {MOST_IDS}: give model.user_vectors of your own"
             )
-    samples = spark.read.format("delta").option("versionAsOf", snapshot.version).load(config.table("samples"))
+    samples = tables.read(spark, config.table("samples"), snapshot.version)
     counts = {}
     with persisting() as persist, checkpoints(spark, f"{config.table('als')}_checkpoints"):
         positives = persist(training_positives(samples))

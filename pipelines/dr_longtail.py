@@ -49,7 +49,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
     done = _adapted_domains(spark, path, key.specific)
     left = [domain for domain in tail.domain_id.tolist() if domain not in done]
     if left:
-        rows = spark.read.format("delta").option("versionAsOf", snapshot.version).load(config.table("samples"))
+        rows = tables.read(spark, config.table("samples"), snapshot.version)
         rounds = dict.fromkeys(left, 0) | _load_rounds(rows, able, key)
         bucket_of = dict(zip(tail.domain_id.tolist(), tail.first_bucket.tolist(), strict=True))
         waves = _waves({bucket_of[domain] for domain in left}, WAVE * spark.sparkContext.defaultParallelism)

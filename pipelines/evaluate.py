@@ -28,7 +28,7 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
     snapshot = take_snapshot(config)
     key = ModelKey.find(config, snapshot.version)
     names = model_names(config)
-    samples = spark.read.format("delta").option("versionAsOf", snapshot.version).load(config.table("samples"))
+    samples = tables.read(spark, config.table("samples"), snapshot.version)
     test = samples.where(F.col("split") == SPLIT)
     if test.isEmpty():
         raise UserError(f"table {config.table('samples')} has no {SPLIT} rows: build it with such a data.split")

@@ -39,7 +39,7 @@ def score(spark: SparkSession, config: Config) -> dict:
     snapshot = take_snapshot(config)
     key = ModelKey.find(config, snapshot.version)
     version = key.shared if config.framework.specific == "none" else key.specific
-    samples = spark.read.format("delta").option("versionAsOf", snapshot.version).load(config.table("samples"))
+    samples = tables.read(spark, config.table("samples"), snapshot.version)
     domains = tables.read(spark, config.table("domains"))
     specific = tables.read(spark, config.table("domain_parameters")).where(F.col("model_version") == version)
     users, items = (read_owner(spark, owner, config) for owner in ("user", "item"))

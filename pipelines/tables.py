@@ -53,8 +53,10 @@ def append(frame: DataFrame, name: str, path: str) -> None:
     frame.select(columns).write.format("delta").mode("append").save(path)
 
 
-def read(spark: SparkSession, path: str) -> DataFrame:
-    return spark.read.format("delta").load(path)
+def read(spark: SparkSession, path: str, version: int | None = None) -> DataFrame:
+    """The table at `path`: its newest version, unless another is given."""
+    reader = spark.read.format("delta")
+    return (reader if version is None else reader.option("versionAsOf", version)).load(path)
 
 
 def version(spark: SparkSession, path: str) -> int:
