@@ -20,7 +20,7 @@ from training.device import use_cpu
 from training.feed import ORDER
 from training.parameters import Parameters
 from training.schema import Schema
-from training.store import load_theta, read_manifest
+from training.store import load_theta, read_manifest, state_of
 from training.versions import model_path, shared_version, specific_version
 
 ROWS_PER_MESSAGE = 32  # a row of domain_parameters has the size of a network
@@ -32,14 +32,14 @@ class ModelKey:
 
     config: Config
     table_version: int
-    best_epoch: int
+    state: str  # of theta^S, see training/versions.py
     schema: Schema
 
     @classmethod
     def find(cls, config: Config, table_version: int) -> "ModelKey":
         """The trained model of these settings. Raises UserError if there is none."""
         manifest = read_manifest(model_path(config, shared_version(config, table_version)))
-        return cls(config, table_version, manifest["progress"]["best_epoch"], Schema.from_json(manifest["schema"]))
+        return cls(config, table_version, state_of(manifest), Schema.from_json(manifest["schema"]))
 
     @property
     def shared(self) -> str:
@@ -47,7 +47,7 @@ class ModelKey:
 
     @property
     def specific(self) -> str:
-        return specific_version(self.config, self.table_version, self.best_epoch)
+        return specific_version(self.config, self.table_version, self.state)
 
 
 def map_domains(
@@ -98,12 +98,12 @@ def map_domains(
     )
 
 
-_open: dict[tuple[Path, int], tuple[nn.Module, Parameters]] = {}
+_open: dict[tuple[Path, str], tuple[nn.Module, Parameters]] = {}
 
 
 def open_theta(key: ModelKey) -> tuple[nn.Module, Parameters]:
     """The module and theta^S of a model, opened once in a Python process; a run that went on is another model."""
-    name = (model_path(key.config, key.shared), key.best_epoch)
+    name = (model_path(key.config, key.shared), key.state)
     if name not in _open:
         _open.clear()
         _open[name] = load_theta(name[0], key.config)

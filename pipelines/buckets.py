@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines import tables
 from pipelines.cleaning import PAIR
 from pipelines.ids import with_running_total
 from training.config import DataConfig
@@ -71,8 +72,11 @@ def plan_buckets(domains: DataFrame, data: DataConfig) -> DataFrame:
     )
 
 
-def assign_buckets(log: DataFrame, plan: DataFrame, labelled: bool) -> DataFrame:
+def assign_buckets(log: DataFrame, plan: DataFrame, labelled: bool, met: DataFrame | None = None) -> DataFrame:
     """Gives each row its bucket, a user's rows of a domain the same one, and adds the item pools of head domains.
+
+    Args:
+        met: (domain_id, item_id) of earlier builds, which belong to those pools too.
 
     Returns:
         The columns of `log`, bucket, ctr_ratio. Where negatives are to be drawn, each bucket of a domain with several
@@ -84,16 +88,23 @@ def assign_buckets(log: DataFrame, plan: DataFrame, labelled: bool) -> DataFrame
     rows = log.join(placed, "domain_id").withColumn("bucket", (F.col("first_bucket") + part).cast("int"))
     if labelled:
         return rows.select(columns)
+    items = log.select("domain_id", "item_id")
     pools = (
-        log.join(placed, "domain_id")
+        (items if met is None else items.unionByName(met))
+        .join(placed, "domain_id")
         .where("buckets > 1")
         .select("domain_id", "item_id", "first_bucket", "buckets", "ctr_ratio")
         .distinct()
         .withColumn("bucket", F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")))
-        .withColumn("user_id", F.lit(None).cast("bigint"))
-        .withColumn("label", F.lit(None).cast("float"))
+        .select("domain_id", "item_id", "bucket", "ctr_ratio")
     )
-    return rows.select(columns).unionByName(pools.select(columns))
+    return rows.select(columns).unionByName(pools, allowMissingColumns=True)
+
+
+def describe_domains(plan: DataFrame, samples: DataFrame) -> DataFrame:
+    """The rows of the table domains: what is planned of each, with users and items, and what `samples` have of it."""
+    [query] = tables.statements("domains", plan="{plan}", samples="{samples}")
+    return plan.sparkSession.sql(query, plan=plan, samples=samples)
 
 
 def with_ids(

@@ -9,10 +9,18 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import choice, tables
-from pipelines.buckets import assign_buckets, ctr_ratio, plan_buckets, samples_by_domain, with_ids
-from pipelines.cleaning import Features, deduplicate, parse, rejects
+from pipelines import builds, choice, tables
+from pipelines.buckets import (
+    assign_buckets,
+    ctr_ratio,
+    describe_domains,
+    plan_buckets,
+    samples_by_domain,
+    with_ids,
+)
+from pipelines.cleaning import Features, check_labels, deduplicate, read_rows, rejects
 from pipelines.features import columns, definitions, describe, encode, latest, moments, of, vocabularies
+from pipelines.growth import add_rows
 from pipelines.ids import dense_ids
 from pipelines.samples import make_samples
 from pipelines.session import persisting, run_job
@@ -24,13 +32,14 @@ from training.errors import UserError
 def build_domains(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
+    source_version = builds.source_version(spark, config)
     with persisting() as persist:
         raw, positive_at = read_log(spark, config.data)
         labelled, features = "label" in raw.columns, config.data.features
         if not labelled:
             _refuse_features_of_rows(features)
         raw = choice.choose_rows(raw, config.data, positive_at)
-        parsed = parse(raw, positive_at, features)
+        parsed = read_rows(raw, config.data, positive_at)
         kept = persist(deduplicate(parsed))
 
         counts = _count_rows(parsed, kept, _write(rejects(parsed), "rejects", config), config)
@@ -51,9 +60,10 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         owners = {f"{owner}_id": table for owner, table in (("user", users), ("item", items)) if of(features, owner)}
         samples = make_samples(assign_buckets(log, plan, labelled), config.data, config.seed, labelled, owners)
         samples_made = _write(samples, "samples", config, definitions(features)).count()
-        _write(_describe_domains(plan, config), "domains", config)
+        _write(describe_domains(plan, tables.read(spark, config.table("samples"))), "domains", config)
         tables.create_table(spark, "domain_parameters", config.table("domain_parameters"))
         _check_count("samples written", samples_made, "samples planned", plan.agg(F.sum("rows")).first()[0])
+        builds.record(spark, config, source_version, builds.latest_time(kept))
     seconds = time.monotonic() - start
     return {
         **counts,
@@ -73,7 +83,7 @@ def _count_rows(parsed: DataFrame, kept: DataFrame, rejected: DataFrame, config:
         after = f" after {chosen} chose" if chosen else ""
         raise UserError(f"input {config.data.path} has no rows{after}: give a log with at least one row")
     if other_labels:
-        _check_labels(parsed.where("reason IS NULL"))
+        check_labels(parsed)
     totals = kept.agg(F.count("*").alias("kept"), F.sum("copies").alias("copies")).first()
     rows_rejected = rejected.count()
     if totals["kept"] == 0:
@@ -142,20 +152,11 @@ def _check_count(name: str, count: int, other_name: str, other: int) -> None:
         raise RuntimeError(f"{count} {name}, but {other} {other_name}: the input changed while it was read?")
 
 
-def _check_labels(good: DataFrame) -> None:
-    wrong = good.where("label NOT IN (0, 1)").groupBy("label").count().orderBy("label").first()
-    if wrong is not None:
-        raise UserError(
-            f"label {wrong['label']:g} ({wrong['count']} rows) is neither 0 nor 1: "
-            "set data.positive_at to the value from which a label is positive"
-        )
-
-
-def _describe_domains(plan: DataFrame, config: Config) -> DataFrame:
-    plan.createOrReplaceTempView("plan")
-    [query] = tables.statements("domains", plan="plan", samples=f"delta.`{config.table('samples')}`")
-    return plan.sparkSession.sql(query)
+def build(spark: SparkSession, config: Config) -> dict:
+    """Builds the tables, or lets them grow where data.incremental asks for it and they are there."""
+    grows = config.data.incremental and tables.exists(spark, config.table("samples"))
+    return add_rows(spark, config) if grows else build_domains(spark, config)
 
 
 if __name__ == "__main__":
-    run_job("build_domains", build_domains)
+    run_job("build_domains", build)

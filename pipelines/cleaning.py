@@ -10,7 +10,8 @@ from pyspark.sql.types import ArrayType
 
 from pipelines.sources.files import FAULT, MALFORMED
 from pipelines.splits import SPLITS
-from training.config import FeatureConfig
+from training.config import DataConfig, FeatureConfig, seconds_of
+from training.errors import UserError
 
 KEYS = ("user", "item", "domain")
 PAIR = ("domain", "user", "item")
@@ -34,7 +35,7 @@ def parse(raw: DataFrame, positive_at: float | None = None, features: Features =
     """
     number = _number("label") if "label" in raw.columns else F.lit(1.0)
     label = number if positive_at is None else (number >= positive_at).cast("double")
-    time = F.coalesce(_number("time"), F.expr("unix_micros(try_cast(time AS TIMESTAMP)) / 1e6"))
+    time = parsed_time()
     values = {name: _feature_value(raw, name, feature) for name, feature in features.items()}
     columns = {
         **{key: F.col(key) for key in KEYS},
@@ -51,6 +52,30 @@ def parse(raw: DataFrame, positive_at: float | None = None, features: Features =
         fault["reason"].alias("reason"),
         *(["split"] if "split" in raw.columns else []),
         *[value.alias(name) for name, value in values.items()],
+    )
+
+
+def parsed_time() -> Column:
+    """The string column time as seconds since 1970, if it is a timestamp, or as the number that it holds."""
+    return F.coalesce(_number("time"), F.expr("unix_micros(try_cast(time AS TIMESTAMP)) / 1e6"))
+
+
+def split_by_time(parsed: DataFrame, val_from: float, test_from: float) -> DataFrame:
+    """Adds the split of each row by its time; a row without one is marked as a reject.
+
+    | time | reason |      | time | reason | split |      with val_from = 10, test_from = 20
+    | 9    | null   |  ->  | 9    | null   | train |
+    | 10   | null   |      | 10   | null   | val   |
+    | null | null   |      | null | null   | test  |      column "time", reason "null"
+    """
+    timeless = F.col("reason").isNull() & F.col("time").isNull()
+    split = F.when(F.col("time") < val_from, SPLITS[0]).when(F.col("time") < test_from, SPLITS[1]).otherwise(SPLITS[2])
+    return parsed.withColumns(
+        {
+            "column": F.when(timeless, "time").otherwise(F.col("column")),
+            "reason": F.when(timeless, "null").otherwise(F.col("reason")),
+            "split": split,
+        }
     )
 
 
@@ -103,9 +128,25 @@ def _first_fault(raw: DataFrame, label: Column, time: Column, numbers: Mapping[s
     return F.coalesce(*found, *([F.col(FAULT)] if FAULT in raw.columns else []))
 
 
+def read_rows(raw: DataFrame, data: DataConfig, positive_at: float | None) -> DataFrame:
+    """`parse`, and the split by time where there is one."""
+    parsed = parse(raw, positive_at, data.features)
+    return parsed if data.split_at is None else split_by_time(parsed, *map(seconds_of, data.split_at))
+
+
 def rejects(parsed: DataFrame) -> DataFrame:
     """The rows that cannot be used: row (JSON), column, reason."""
     return parsed.where("reason IS NOT NULL").select("row", "column", "reason")
+
+
+def check_labels(parsed: DataFrame) -> None:
+    """Raises UserError if a good row has another label than 0 and 1."""
+    wrong = parsed.where("reason IS NULL AND label NOT IN (0, 1)").groupBy("label").count().orderBy("label").first()
+    if wrong is not None:
+        raise UserError(
+            f"label {wrong['label']:g} ({wrong['count']} rows) is neither 0 nor 1: "
+            "set data.positive_at to the value from which a label is positive"
+        )
 
 
 def deduplicate(parsed: DataFrame) -> DataFrame:

@@ -79,13 +79,22 @@ def adapt(rows: DataFrame, rounds: dict[int, int], buckets: list[int], key: Mode
 
 
 def _load_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int]:
-    """The rounds that each of the domains keeps; chosen by the first job of a model, then read from its folder."""
+    """The rounds that each of the domains keeps; chosen by the first job of a model, then read from its folder.
+
+    A domain that is new since then keeps as many as that of the most like size.
+    """
     path = model_path(key.config, key.specific) / "rounds.json"
     if not path.exists():
         chosen = _choose_rounds(rows, able, key) if len(able) else {}
         with written_aside(path) as aside:
             aside.write_text(json.dumps(chosen))
-    return {int(domain): rounds for domain, rounds in json.loads(path.read_text()).items()}
+    kept = {int(domain): rounds for domain, rounds in json.loads(path.read_text()).items()}
+    known = np.isin(able.domain_id, list(kept))
+    if known.any():
+        for domain, size in zip(able.domain_id[~known].tolist(), able.rows_train[~known].tolist(), strict=True):
+            nearest = np.abs(able.rows_train[known] - size).argmin()
+            kept[domain] = kept[int(able.domain_id[known][nearest])]
+    return kept
 
 
 def _choose_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int]:

@@ -15,9 +15,19 @@ def negative_counts(positives: np.ndarray, liked: np.ndarray, pool: np.ndarray, 
     return np.minimum((positives / ratio).astype(np.int64), pool - liked)
 
 
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # domains, users, items: int64, shape (n,)
+NO_ROWS: Rows = (np.empty(0, np.int64),) * 3
+
+
 def draw_negatives(
-    seed: int, domains: np.ndarray, users: np.ndarray, items: np.ndarray, ratios: np.ndarray, pools: dict
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    seed: int,
+    domains: np.ndarray,
+    users: np.ndarray,
+    items: np.ndarray,
+    ratios: np.ndarray,
+    pools: dict,
+    taken: Rows = NO_ROWS,
+) -> Rows:
     """Draws negatives for the positives (domains, users, items): without replacement, never a positive.
 
     A user's negatives are the first that are no positives in a pseudo-random permutation of the domain's
@@ -27,13 +37,14 @@ def draw_negatives(
         domains, users, items: int64, shape (n,): the positives; all of a user's rows in a domain are here.
         ratios: float64, shape (n,): the CTR ratio of the row's domain.
         pools: for each domain id its distinct items, sorted, int64.
+        taken: further rows (domains, users, items) that must not be drawn.
 
     Returns:
         (domains, users, items) of the negatives, int64, shape (m,).
     """
     pairs, pair_of_row = np.unique(np.stack([domains, users], axis=1), axis=0, return_inverse=True)
     pair_of_row = pair_of_row.reshape(-1)
-    liked = np.unique(np.stack([pair_of_row, items], axis=1), axis=0)
+    liked = np.unique(np.concatenate([np.stack([pair_of_row, items], axis=1), _of_pairs(pairs, *taken)]), axis=0)
     liked_counts = np.bincount(liked[:, 0], minlength=len(pairs))
     ratio_of_pair = np.empty(len(pairs))
     ratio_of_pair[pair_of_row] = ratios
@@ -59,6 +70,18 @@ def draw_negatives(
     kept = np.arange(len(pair)) - first < wanted[pair]
     pair, item = pair[kept], item[kept]
     return pairs[pair, 0], pairs[pair, 1], item
+
+
+def _of_pairs(pairs: np.ndarray, domains: np.ndarray, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """(index of the pair, item) of the rows whose (domain, user) is one of `pairs`, sorted rows of shape (m, 2)."""
+    if not len(items):
+        return np.empty((0, 2), np.int64)
+    both, index = np.unique(np.concatenate([pairs, np.stack([domains, users], axis=1)]), axis=0, return_inverse=True)
+    place = np.full(len(both), -1)
+    index = index.reshape(-1)
+    place[index[: len(pairs)]] = np.arange(len(pairs))
+    found = place[index[len(pairs) :]]
+    return np.stack([found, items], axis=1)[found >= 0]
 
 
 def _contains(liked: np.ndarray, pair: np.ndarray, item: np.ndarray) -> np.ndarray:

@@ -6,16 +6,17 @@ from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
 from pipelines.features import fill_sequences
 from pipelines.negatives import draw_negatives
-from pipelines.splits import SPLITS, split_rows
+from pipelines.splits import OPEN, SPLITS, split_rows
 from training.config import DataConfig
 
 SCHEMA = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, bucket INT, split STRING"
-PLACED = ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio", "split")
+PLACED = ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio", "split", "stands")
 ORDER = ("split", "bucket", "domain_id", "user_id", "item_id", "label")
 NO_OWNERS: Mapping[str, DataFrame] = MappingProxyType({})
 
@@ -70,22 +71,26 @@ def whole_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bool) -> pa.Table:
-    """The samples of a bucket, by ORDER: SCHEMA and the features of rows; see `make_samples`."""
+    """The samples of a bucket, by ORDER: SCHEMA and the features of rows.
+
+    Rows that have a `split` keep it. Rows that are marked in the column `stands` are samples of an earlier build: they
+    stay what they are, and get no negatives. See `make_samples`.
+    """
     is_row = placed["user_id"].is_valid()
     rows = placed.filter(is_row)
     domains, users, items, labels, ratios = (
         rows[name].to_numpy() for name in ("domain_id", "user_id", "item_id", "label", "ctr_ratio")
     )
+    split = _given_splits(rows)
     if not labelled:
         pools = _item_pools(placed["domain_id"].to_numpy(), placed["item_id"].to_numpy())
-        drawn = draw_negatives(seed, domains.astype(np.int64), users, items, ratios, pools)
+        keys = (domains.astype(np.int64), users, items)
+        new = ~rows["stands"].to_numpy() if "stands" in rows.column_names else np.ones(len(rows), bool)
+        drawn = draw_negatives(seed, *(key[new] for key in keys), ratios[new], pools, [key[~new] for key in keys])
+        split = np.concatenate([split, splits_of_negatives(*(key[new] for key in keys), split[new], *drawn[:2])])
         domains, users, items = (np.concatenate(pair) for pair in zip((domains, users, items), drawn, strict=True))
         labels = np.concatenate([labels, np.zeros(len(drawn[0]), labels.dtype)])
-    if "split" in rows.column_names:
-        split = rows["split"]
-    else:
-        drawn_split = split_rows(seed, shares, domains, users, items, labels)
-        split = pa.DictionaryArray.from_arrays(drawn_split, pa.array(SPLITS)).cast(pa.string())
+    split = split_rows(seed, shares, domains, users, items, labels, split)
     samples = pa.table(
         {
             "domain_id": domains.astype(np.int32),
@@ -93,13 +98,56 @@ def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bo
             "item_id": items.astype(np.int64),
             "label": labels.astype(np.float32),
             "bucket": np.full(len(domains), placed["bucket"][0].as_py(), np.int32),
-            "split": split,
+            "split": pa.DictionaryArray.from_arrays(split, pa.array(SPLITS)).cast(pa.string()),
         }
     )
     for name in rows.column_names:
         if name not in PLACED:
             samples = samples.append_column(name, rows[name])
     return samples.sort_by([(name, "ascending") for name in ORDER])  # Spark's own sort then finds it in order
+
+
+def _given_splits(rows: pa.Table) -> np.ndarray:
+    """The splits that rows have, as indices into SPLITS; OPEN where they have none."""
+    if "split" not in rows.column_names:
+        return np.full(len(rows), OPEN, np.int8)
+    known = pc.index_in(rows["split"], pa.array(SPLITS))
+    return known.fill_null(OPEN).to_numpy().astype(np.int8)
+
+
+def splits_of_negatives(
+    domains: np.ndarray,
+    users: np.ndarray,
+    items: np.ndarray,
+    split: np.ndarray,
+    negative_domains: np.ndarray,
+    negative_users: np.ndarray,
+) -> np.ndarray:
+    """Spreads a user's negatives in a domain evenly over the user's positives there: each gets the split of one.
+
+    A user whose positives are in train and test, in that order of their items, has four negatives in train, train, test
+    and test. Where no positive has a split yet, no negative has.
+
+    Args:
+        domains, users, items, split: the positives, shape (n,).
+        negative_domains, negative_users: shape (m,); each user here has positives in that domain.
+
+    Returns:
+        int8, shape (m,).
+    """
+    if (split == OPEN).all():
+        return np.full(len(negative_users), OPEN, np.int8)
+    order = np.lexsort((items, users, domains))
+    positives = np.stack([domains[order], users[order]], axis=1)
+    pairs, starts, counts = np.unique(positives, axis=0, return_index=True, return_counts=True)
+    negatives = np.stack([negative_domains, negative_users], axis=1)
+    _, pair = np.unique(np.concatenate([pairs, negatives]), axis=0, return_inverse=True)
+    pair = pair.reshape(-1)[len(pairs) :]
+    by_pair = np.argsort(pair, kind="stable")
+    drawn = np.bincount(pair, minlength=len(pairs))
+    rank = np.empty(len(pair), np.int64)
+    rank[by_pair] = np.arange(len(pair)) - np.repeat(np.cumsum(drawn) - drawn, drawn)
+    return split[order][starts[pair] + rank * counts[pair] // np.maximum(drawn[pair], 1)]
 
 
 def _item_pools(domains: np.ndarray, items: np.ndarray) -> dict[int, np.ndarray]:

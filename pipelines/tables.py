@@ -9,12 +9,16 @@ from pyspark.sql import DataFrame, SparkSession
 DEFINITIONS = Path(__file__).parents[1] / "sql"
 
 
+def exists(spark: SparkSession, path: str) -> bool:
+    return DeltaTable.isDeltaTable(spark, path)
+
+
 def create_table(spark: SparkSession, name: str, path: str, features: str = "") -> None:
     """Makes the empty table `name` at `path` by sql/tables/NAME.sql, unless one is there.
 
     `features` defines its columns of features, each with a comma behind it.
     """
-    if not DeltaTable.isDeltaTable(spark, path):
+    if not exists(spark, path):
         _define(spark, name, path, features)
 
 
@@ -44,6 +48,17 @@ def overwrite(frame: DataFrame, name: str, path: str, features: str = "") -> Non
     if set(read(spark, path).dtypes) != set(frame.dtypes):
         _define(spark, name, path, features, replace=True)
     frame.write.format("delta").mode("overwrite").save(path)
+
+
+def replace_buckets(frame: DataFrame, path: str, buckets: list[int]) -> None:
+    """Replaces some buckets of the samples at `path` by `frame`, which has rows of no others, in one commit."""
+    condition = f"bucket IN ({', '.join(map(str, buckets))})"
+    frame.write.format("delta").mode("overwrite").option("replaceWhere", condition).save(path)
+
+
+def restore(spark: SparkSession, path: str, version: int) -> None:
+    """Lets the newest version of the table hold what `version` held."""
+    spark.sql(f"RESTORE TABLE delta.`{path}` TO VERSION AS OF {version}")
 
 
 def append(frame: DataFrame, name: str, path: str) -> None:

@@ -1,5 +1,6 @@
 """From theta^S to theta^i of many domains: groups of like size, rounds of a framework, a stop that may keep none."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,15 @@ class Adapted:
     rows_val: int
     specific: dict[int, Specific]
     val_auc: np.ndarray
+
+
+def copy_adapter(source: Path, target: Path) -> None:
+    """Gives the model whose folder is `target` what `Adapter.save` and dr_longtail left in `source`; once."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        if not (target / file.name).exists():
+            with written_aside(target / file.name) as aside:
+                shutil.copyfile(file, aside)
 
 
 def specific_settings(config: Config) -> SpecificSettings:

@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
@@ -74,6 +75,11 @@ class DataConfig:
     ctr_ratio: float | None = None  # positives / samples where negatives are drawn; absent: by domain ...
     ctr_range: list[float] = field(default_factory=lambda: [0.2, 0.5])  # ... uniform in this range
     split: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test
+    split_at: list[str] | None = None  # instead: val and test start at these times (numbers or timestamps, UTC)
+    since: str | None = None  # keep only rows from this time on ...
+    until: str | None = None  # ... and before this
+    since_version: int | None = None  # of a delta source: keep only rows that later versions have added
+    incremental: bool = False  # build_domains adds the rows that are new in the log to the tables that are there
     bucket_rows: int = 1_000_000  # the target size of a bucket
     head_rows: int | None = None  # a domain with more rows is a head domain; absent: half of bucket_rows
     scale: float = 1.0  # the share of users, items and samples that generate_taobao_online draws, of all domains
@@ -171,6 +177,19 @@ class Config:
     def table(self, name: str) -> str:
         root = self.root if "://" in self.root else str(Path(self.root).absolute())
         return f"{root.rstrip('/')}/tables/{name}"
+
+
+def seconds_of(time: str) -> float | None:
+    """A time as the log's are read: a number, or a timestamp (UTC) as seconds since 1970; None if it is neither."""
+    try:
+        return float(time)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def parse_arguments(arguments: Sequence[str]) -> Config:
@@ -359,6 +378,14 @@ def _check(config: Config) -> None:
         data.columns.split is None or data.columns.label is not None,
         "data.columns.split",
         "absent where data.columns.label is: negatives that are drawn have no split of their own",
+    )
+    for key, times in {"split_at": data.split_at or [], "since": [data.since], "until": [data.until]}.items():
+        for time in times:
+            require(time is None or seconds_of(time) is not None, f"data.{key}", "a number or a timestamp")
+    require(
+        data.split_at is None or (len(data.split_at) == 2 and data.columns.split is None),
+        "data.split_at",
+        "two times, of val and of test, and absent where data.columns.split is given",
     )
     require(0 < data.scale <= 1, "data.scale", "above 0 and at most 1")
     require(0 <= data.synthetic.conflict <= 1, "data.synthetic.conflict", "at least 0 and at most 1")

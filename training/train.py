@@ -21,7 +21,7 @@ from training.snapshot import Snapshot, take_snapshot
 from training.store import load_theta, save_theta
 from training.trainer import Trainer
 from training.vectors import align_vectors, open_vectors
-from training.versions import model_path, shared_version, specific_version
+from training.versions import model_path, shared_version, specific_version, trained_state
 
 
 def train(config: Config) -> dict:
@@ -43,7 +43,7 @@ def train(config: Config) -> dict:
     trainer.fit()
     progress = trainer.progress
     save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress), frozen)
-    version = specific_version(config, snapshot.version, progress.best_epoch)
+    version = specific_version(config, snapshot.version, trained_state(progress.best_epoch))
     if isinstance(trainer, InterleavedTrainer):
         trainer.write_domain_parameters(version)
     elif config.framework.specific != "none":

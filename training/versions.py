@@ -31,10 +31,20 @@ def shared_version(config: Config, table_version: int) -> str:
     )
 
 
-def specific_version(config: Config, table_version: int, best_epoch: int) -> str:
-    """The name of theta^S of one epoch with one set of theta^i; the `model_version` of domain_parameters."""
+def specific_version(config: Config, table_version: int, state: str) -> str:
+    """The name of theta^S in one state with one set of theta^i; the `model_version` of domain_parameters."""
     shared = shared_version(config, table_version)
-    return f"{shared}.epoch-{best_epoch}.{config.framework.specific}-{_digest(specific=_specific_settings(config))}"
+    return f"{shared}.{state}.{config.framework.specific}-{_digest(specific=_specific_settings(config))}"
+
+
+def trained_state(best_epoch: int) -> str:
+    """The state of a theta^S that was trained: which of its epochs it is."""
+    return f"epoch-{best_epoch}"
+
+
+def grown_state(version: str) -> str:
+    """The state of a theta^S that was not trained on its tables, but taken from another model and filled up."""
+    return f"grown-{_digest(version=version)}"
 
 
 def model_path(config: Config, version: str) -> Path:

@@ -1,6 +1,8 @@
 """Any CSV, Parquet or Delta table; data.columns names the columns."""
 
+import sys
 from dataclasses import asdict
+from pathlib import PurePosixPath
 
 from py4j.java_gateway import JavaObject
 from py4j.protocol import Py4JJavaError
@@ -22,7 +24,20 @@ def read_parquet(spark: SparkSession, data: DataConfig) -> DataFrame:
 
 
 def read_delta(spark: SparkSession, data: DataConfig) -> DataFrame:
-    return select_columns(load(spark, data.path, "delta"), data)
+    """The table; with data.since_version only the files that it has and that version has not.
+
+    Rows that a file was rewritten with are read again. Where that version is gone, all rows are read.
+    """
+    table = load(spark, data.path, "delta")
+    if data.since_version is None:
+        return select_columns(table, data)
+    try:
+        before = spark.read.option("versionAsOf", data.since_version).format("delta").load(data.path).inputFiles()
+    except (AnalysisException, Py4JJavaError):
+        print(f"input {data.path}: version {data.since_version} is gone, all rows are read", file=sys.stderr)
+        before = []
+    added = {PurePosixPath(path).name for path in set(table.inputFiles()) - set(before)}
+    return select_columns(table.where(F.col("_metadata.file_name").isin(sorted(added))), data)
 
 
 def load(spark: SparkSession, path: str, kind: str, key: str = "data.path") -> DataFrame:

@@ -25,7 +25,7 @@ from training.snapshot import read_columns, take_snapshot
 from training.store import load_theta
 from training.train import refuse_idle_ranks, train
 from training.vectors import load_vectors
-from training.versions import model_path, shared_version, specific_version
+from training.versions import model_path, shared_version, specific_version, trained_state
 
 ROOT = Path(__file__).parents[2]
 SUMMARY = {
@@ -280,7 +280,7 @@ def test_two_ranks_train_and_rank_0_prints_the_summary(built, tmp_path, framewor
 def assert_directions_are_those_of_one_rank(config, snapshot, best_epoch):
     shared = load_theta(model_path(config, shared_version(config, snapshot.version)), config)
     alone = gather_adapter(*shared, config, snapshot, Ranks()).directions
-    folder = model_path(config, specific_version(config, snapshot.version, best_epoch))
+    folder = model_path(config, specific_version(config, snapshot.version, trained_state(best_epoch)))
     of_two = Adapter.load(folder, *shared, specific_settings(config)).directions
     assert alone.shape == (12, sum(value.numel() for value in shared[1].dense.values()))
     assert torch.allclose(of_two.T @ of_two, alone.T @ alone, rtol=0, atol=1e-6)  # an axis may point either way

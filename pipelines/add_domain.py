@@ -1,0 +1,78 @@
+"""Serves new domains by the model that is there: theta^S stays, and theta^i is learned for the new domains alone.
+
+    spark-submit pipelines/add_domain.py --config conf/ml_latest_small.yaml [key=value ...]
+
+The new rows of the log are added to the tables first, as build_domains.py does with data.incremental; ids stay. The
+model is the newest that was trained with these settings. Its tables get rows for the new ids, theta^i of the domains
+that it has is taken over bit by bit, and that of the new ones learned as dr_longtail.py does it. A job that was cut off
+goes on where it stopped.
+"""
+
+import time
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from pipelines import builds, tables
+from pipelines.adaptation import ModelKey
+from pipelines.dr_longtail import dr_longtail
+from pipelines.growth import add_rows
+from pipelines.session import run_job
+from training.adapt import copy_adapter
+from training.config import Config
+from training.domain_parameters import written_domains
+from training.errors import UserError
+from training.snapshot import take_snapshot
+from training.store import grow_theta, grown_from, is_stored
+from training.vectors import align_vectors
+from training.versions import model_path, shared_version
+
+
+def add_domain(spark: SparkSession, config: Config) -> dict:
+    """Runs the whole job and returns its summary. Raises UserError."""
+    start = time.monotonic()
+    if config.framework.specific == "none":
+        raise UserError(f"framework {config.framework.name} adds nothing by domain: set framework.name=mamdr")
+    _newest_model(spark, config)
+    rows = add_rows(spark, config)
+    snapshot = take_snapshot(config)
+    folder = model_path(config, shared_version(config, snapshot.version))
+    if not is_stored(folder):
+        old = _newest_model(spark, config)
+        grow_theta(model_path(config, old.shared), folder, config, snapshot, align_vectors(config))
+    taken = _take_over(spark, config, snapshot.version)
+    learned = dr_longtail(spark, config)
+    return {
+        **{name: rows[name] for name in ("rows_in", "rows_kept", "rows_rejected", "rows_duplicate", "domains")},
+        "domains_taken_over": taken,
+        "domains_learned": learned["domains"],
+        "model_version": ModelKey.find(config, snapshot.version).specific,
+        "table_version": snapshot.version,
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def _newest_model(spark: SparkSession, config: Config) -> ModelKey:
+    """The model of the newest build that has one with these settings. Raises UserError where none has."""
+    versions = builds.sample_versions(spark, config)
+    stored = [version for version in versions if is_stored(model_path(config, shared_version(config, version)))]
+    return ModelKey.find(config, [*stored, *versions][0])
+
+
+def _take_over(spark: SparkSession, config: Config, table_version: int) -> int:
+    """Lets a model that has grown have what the one that it grew from has by domain; of how many domains it was."""
+    new = ModelKey.find(config, table_version)
+    origin = grown_from(model_path(config, new.shared))
+    if origin is None:
+        return 0
+    old = ModelKey.find(config, origin)
+    copy_adapter(model_path(config, old.specific), model_path(config, new.specific))
+    path = config.table("domain_parameters")
+    if not written_domains(path, new.specific):
+        parameters = tables.read(spark, path).where(F.col("model_version") == old.specific)
+        tables.append(parameters.withColumn("model_version", F.lit(new.specific)), "domain_parameters", path)
+    return len(written_domains(path, old.specific))
+
+
+if __name__ == "__main__":
+    run_job("add_domain", add_domain)

@@ -1,0 +1,78 @@
+"""The table builds: which versions of the tables belong together, and how far the log was read for them."""
+
+from dataclasses import replace
+
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines import tables
+from training.config import Config, DataConfig
+from training.errors import UserError
+
+TABLES = ("samples", "domains", "users", "items", "rejects")
+
+
+def record(spark: SparkSession, config: Config, source_version: int | None, latest: float | None) -> None:
+    """Notes that the tables as they are now belong together.
+
+    Args:
+        source_version: of the log when it was read, see `source_version`.
+        latest: the largest time of all rows of this log that were kept.
+    """
+    versions = {name: tables.version(spark, config.table(name)) for name in TABLES}
+    schema = "path STRING, source_version BIGINT, latest DOUBLE, versions MAP<STRING, BIGINT>"
+    row = spark.createDataFrame([(config.data.path, source_version, latest, versions)], schema)
+    tables.append(row.withColumn("built_at", F.current_timestamp()), "builds", config.table("builds"))
+
+
+def read_last(spark: SparkSession, config: Config) -> Row | None:
+    """The newest build; None where there is none."""
+    path = config.table("builds")
+    if not tables.exists(spark, path):
+        return None
+    return tables.read(spark, path).orderBy(F.desc("built_at")).first()
+
+
+def sample_versions(spark: SparkSession, config: Config) -> list[int]:
+    """The versions of the samples that builds made, the newest first. Raises UserError where there are none."""
+    path = config.table("builds")
+    if not tables.exists(spark, path):
+        raise UserError(f"table {path} does not exist: run pipelines/build_domains.py with the same config")
+    found = tables.read(spark, path).orderBy(F.desc("built_at")).select("versions.samples").collect()
+    return [row["samples"] for row in found]
+
+
+def source_version(spark: SparkSession, config: Config) -> int | None:
+    """The newest version of a log that is a Delta table.
+
+    Ask before it is read: rows that come meanwhile are then read again.
+    """
+    is_table = config.data.source == "delta" and tables.exists(spark, config.data.path)
+    return tables.version(spark, config.data.path) if is_table else None
+
+
+def latest_time(kept: DataFrame) -> float | None:
+    return kept.agg(F.max("time")).first()[0]
+
+
+def unread(data: DataConfig, last: Row) -> DataConfig:
+    """`data` with the rows that the `last` build of this log did not see.
+
+    By the version of a Delta table, by times otherwise, unless data.since is given; where there is neither, or another
+    log was read, all rows.
+    """
+    if last["path"] != data.path:
+        return data
+    if last["source_version"] is not None:
+        return replace(data, since_version=last["source_version"])
+    if data.since is not None or last["latest"] is None:
+        return data
+    return replace(data, since=repr(last["latest"]))
+
+
+def undo_unfinished(spark: SparkSession, config: Config, last: Row) -> None:
+    """Takes back what a build that was cut off has written since the `last` one."""
+    for name, version in last["versions"].items():
+        path = config.table(name)
+        if tables.version(spark, path) != version:
+            tables.restore(spark, path, version)

@@ -1,0 +1,199 @@
+"""New rows of the log into tables that are there: ids stay, and only buckets with new rows are written again.
+
+Domains, users and items keep their ids, and new ones get the next. A domain keeps its buckets, and new domains get new
+ones. A row whose (domain, user, item) is a sample already gives that its label, and the sample stays in its split; if
+the label is the same, the row counts as a duplicate. So the same rows twice change nothing.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines import builds, tables
+from pipelines.buckets import (
+    assign_buckets,
+    ctr_ratio,
+    describe_domains,
+    plan_buckets,
+    samples_by_domain,
+    with_ids,
+)
+from pipelines.choice import choose_rows
+from pipelines.cleaning import check_labels, deduplicate, read_rows, rejects
+from pipelines.ids import dense_ids
+from pipelines.samples import make_samples
+from pipelines.session import persisting
+from pipelines.sources import read_log
+from training.config import Config
+from training.errors import UserError
+
+SAMPLE = ["domain_id", "user_id", "item_id"]
+PLAN = ["domain_id", "domain_key", "ctr_ratio", "head", "first_bucket", "buckets"]
+
+
+def add_rows(spark: SparkSession, config: Config) -> dict:
+    """Adds the rows of the log that the last build did not see, and returns the summary of the build.
+
+    A head domain that grows stays in its buckets, a tail domain stays one, and so does a new domain, whatever its size:
+    a build anew plans them again.
+
+    Raises:
+        UserError: the tables were built with what cannot grow; as the build.
+    """
+    start = time.monotonic()
+    last = _require_growing(spark, config)
+    builds.undo_unfinished(spark, config, last)
+    source_version = builds.source_version(spark, config)
+    with persisting() as persist:
+        data = builds.unread(config.data, last)
+        raw, positive_at = read_log(spark, data)
+        parsed = persist(read_rows(choose_rows(raw, data, positive_at), data, positive_at))
+        check_labels(parsed)
+        kept = persist(deduplicate(parsed))
+        rows_in, rows_rejected = parsed.agg(F.count("*"), F.count("reason")).first()
+        rows_kept = _add(kept, last, "label" in raw.columns, config, persist) if rows_in else 0
+        new_rejects = persist(_new_rejects(parsed, config))
+        changed = rows_kept > 0
+        if rows_rejected and not new_rejects.isEmpty():
+            tables.append(new_rejects, "rejects", config.table("rejects"))
+            changed = True
+        if changed:
+            builds.record(spark, config, source_version, _latest(kept, last, config))
+    counts = {name: tables.read(spark, config.table(name)).count() for name in ("samples", "domains", "users", "items")}
+    seconds = time.monotonic() - start
+    return {
+        "rows_in": rows_in,
+        "rows_kept": rows_kept,
+        "rows_rejected": rows_rejected,
+        "rows_duplicate": rows_in - rows_kept - rows_rejected,
+        **counts,
+        "table_version": tables.version(spark, config.table("samples")),
+        "seconds": round(seconds, 3),
+        "samples_per_second": round(rows_kept / seconds, 1),
+    }
+
+
+def _add(
+    kept: DataFrame, last: builds.Row, labelled: bool, config: Config, persist: Callable[[DataFrame], DataFrame]
+) -> int:
+    """Writes samples, domains, users and items with the rows of `kept` that change them, and returns their number."""
+    grown = {owner: _grow(owner, kept, config, persist) for owner in ("user", "item", "domain")}
+    keys = {owner: known.unionByName(new) for owner, (known, new) in grown.items()}
+    further = ["split"] if "split" in kept.columns else []
+    log = persist(with_ids(kept, keys["domain"], keys["user"], keys["item"], further))
+    plan = persist(_plan(log, grown["domain"][1], labelled, config))
+    samples = tables.read(kept.sparkSession, config.table("samples"), last["versions"]["samples"])
+    changed = persist(_changed(log, plan, samples))
+    rows = changed.count()
+    if rows:
+        _merge(changed, plan, samples, labelled, config)
+        _describe(changed, plan, config)
+        for owner in ("user", "item"):
+            tables.append(grown[owner][1], f"{owner}s", config.table(f"{owner}s"))
+    return rows
+
+
+def _require_growing(spark: SparkSession, config: Config) -> builds.Row:
+    """The last build of the tables. Raises UserError where they cannot grow."""
+    data = config.data
+    cannot = {
+        "features": bool(data.features),
+        "columns.event": data.columns.event is not None,
+        "largest_domains": data.largest_domains is not None,
+    }
+    for key, given in cannot.items():
+        if given:
+            raise UserError(f"tables with data.{key} cannot grow: build them anew, without data.incremental")
+    last = builds.read_last(spark, config)
+    if last is None:
+        raise UserError(f"tables of {config.root} were built before builds were noted: build them anew")
+    return last
+
+
+def _grow(
+    owner: str, kept: DataFrame, config: Config, persist: Callable[[DataFrame], DataFrame]
+) -> tuple[DataFrame, DataFrame]:
+    """(key, id) of the users, items or domains that are known, and of those that are new."""
+    spark = kept.sparkSession
+    if owner == "domain":
+        table = tables.read(spark, config.table("domains"))
+        known = table.select(F.col("domain_key").alias("key"), F.col("domain_id").cast("bigint").alias("id"))
+    else:
+        known = tables.read(spark, config.table(f"{owner}s")).select("key", "id")
+    unknown = kept.select(F.col(owner).alias("key")).join(known, "key", "left_anti")
+    new = dense_ids(unknown, "key", persist).withColumn("id", F.col("id") + known.count())
+    return known, persist(new)
+
+
+def _new_rejects(parsed: DataFrame, config: Config) -> DataFrame:
+    """The rejects that the table has not: rows without a time that can be read come again with each reading."""
+    known = tables.read(parsed.sparkSession, config.table("rejects"))
+    return rejects(parsed).join(known, known.columns, "left_anti")
+
+
+def _latest(kept: DataFrame, last: builds.Row, config: Config) -> float | None:
+    """The largest time of this log that this build or the last one kept."""
+    times = [builds.latest_time(kept), last["latest"] if last["path"] == config.data.path else None]
+    return max((time for time in times if time is not None), default=None)
+
+
+def _plan(log: DataFrame, new_domains: DataFrame, labelled: bool, config: Config) -> DataFrame:
+    """PLAN of all domains: as it stands for those that are known, with new buckets for those that are new."""
+    domains = tables.read(log.sparkSession, config.table("domains"))
+    keyed = new_domains.select(F.col("id").cast("int").alias("domain_id"), F.col("key").alias("domain_key"))
+    ratio = F.lit(None).cast("double") if labelled else ctr_ratio(config.data, config.seed)
+    new = samples_by_domain(log, keyed.withColumn("ctr_ratio", ratio), labelled)
+    taken = domains.agg(F.max(F.col("first_bucket") + F.col("buckets"))).first()[0]
+    all_tail = replace(config.data, head_rows=config.data.synthetic.samples)
+    planned = plan_buckets(new, all_tail).withColumn("first_bucket", F.col("first_bucket") + F.lit(taken))
+    return domains.select(PLAN).unionByName(planned.select(PLAN))
+
+
+def _changed(log: DataFrame, plan: DataFrame, samples: DataFrame) -> DataFrame:
+    """The rows of `log` that are no sample yet, or have another label; with bucket, ctr_ratio and split.
+
+    `split` is that of the sample, else the log's own, else null.
+    """
+    placed = assign_buckets(log, plan, labelled=True)
+    buckets = [row["bucket"] for row in placed.select("bucket").distinct().collect()]
+    there = samples.where(F.col("bucket").isin(buckets))
+    there = there.select(*SAMPLE, F.col("label").alias("_label"), F.col("split").alias("_split"))
+    own = F.col("split") if "split" in log.columns else F.lit(None).cast("string")
+    return (
+        placed.join(there, SAMPLE, "left")
+        .where("_label IS NULL OR _label != label")
+        .withColumn("split", F.coalesce("_split", own))
+        .drop("_label", "_split")
+    )
+
+
+def _merge(changed: DataFrame, plan: DataFrame, samples: DataFrame, labelled: bool, config: Config) -> None:
+    """Writes the buckets of `changed` again, with the samples that stay."""
+    buckets = [row["bucket"] for row in changed.select("bucket").distinct().collect()]
+    ratios = F.broadcast(plan.select("domain_id", "ctr_ratio"))
+    stay = samples.where(F.col("bucket").isin(buckets)).join(changed, SAMPLE, "left_anti").join(ratios, "domain_id")
+    placed = changed.withColumn("stands", F.lit(False))
+    placed = placed.unionByName(stay.withColumn("stands", F.lit(True)).select(placed.columns))
+    if not labelled:
+        met = samples.join(changed.select("domain_id").distinct(), "domain_id", "left_semi")
+        pools = assign_buckets(changed.select(*SAMPLE, "label"), plan, labelled, met.select("domain_id", "item_id"))
+        pools = pools.where(F.col("user_id").isNull() & F.col("bucket").isin(buckets))
+        placed = placed.unionByName(pools.withColumn("stands", F.lit(False)), allowMissingColumns=True)
+    made = make_samples(placed, config.data, config.seed, labelled)
+    tables.replace_buckets(made, config.table("samples"), buckets)
+
+
+def _describe(changed: DataFrame, plan: DataFrame, config: Config) -> None:
+    """Writes the table domains again, where the domains of `changed` have other samples now."""
+    spark, path = changed.sparkSession, config.table("domains")
+    of_changed = plan.join(changed.select("domain_id").distinct(), "domain_id", "left_semi")
+    own = of_changed.select(F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")).alias("bucket"))
+    buckets = [row["bucket"] for row in own.distinct().collect()]
+    samples = tables.read(spark, config.table("samples")).where(F.col("bucket").isin(buckets))
+    met = [F.countDistinct(f"{owner}_id").alias(f"{owner}s") for owner in ("user", "item")]
+    described = describe_domains(of_changed.join(samples.groupBy("domain_id").agg(*met), "domain_id"), samples)
+    others = tables.read(spark, path).join(of_changed, "domain_id", "left_anti")
+    tables.overwrite(others.unionByName(described), "domains", path)
