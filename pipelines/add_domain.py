@@ -13,17 +13,18 @@ import time
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import builds, tables
+from pipelines import tables
 from pipelines.adaptation import ModelKey
-from pipelines.dr_longtail import dr_longtail
+from pipelines.dr_longtail import dr_longtail, take_over
 from pipelines.growth import add_rows
 from pipelines.session import run_job
 from training.adapt import copy_adapter
 from training.config import Config
 from training.domain_parameters import written_domains
 from training.errors import UserError
+from training.growing import grow_theta, newest_stored
 from training.snapshot import take_snapshot
-from training.store import grow_theta, grown_from, is_stored
+from training.store import is_stored, read_manifest
 from training.vectors import align_vectors
 from training.versions import model_path, shared_version
 
@@ -33,12 +34,12 @@ def add_domain(spark: SparkSession, config: Config) -> dict:
     start = time.monotonic()
     if config.framework.specific == "none":
         raise UserError(f"framework {config.framework.name} adds nothing by domain: set framework.name=mamdr")
-    _newest_model(spark, config)
+    _newest_model(config, take_snapshot(config).version)
     rows = add_rows(spark, config)
     snapshot = take_snapshot(config)
     folder = model_path(config, shared_version(config, snapshot.version))
     if not is_stored(folder):
-        old = _newest_model(spark, config)
+        old = _newest_model(config, snapshot.version)
         grow_theta(model_path(config, old.shared), folder, config, snapshot, align_vectors(config))
     taken = _take_over(spark, config, snapshot.version)
     learned = dr_longtail(spark, config)
@@ -52,25 +53,24 @@ def add_domain(spark: SparkSession, config: Config) -> dict:
     }
 
 
-def _newest_model(spark: SparkSession, config: Config) -> ModelKey:
-    """The model of the newest build that has one with these settings. Raises UserError where none has."""
-    versions = builds.sample_versions(spark, config)
-    stored = [version for version in versions if is_stored(model_path(config, shared_version(config, version)))]
-    return ModelKey.find(config, [*stored, *versions][0])
+def _newest_model(config: Config, table_version: int) -> ModelKey:
+    """The model with these settings of this version of the tables, or of the newest before. Raises UserError."""
+    stored = newest_stored(config, table_version)
+    return ModelKey.find(config, table_version if stored is None else stored)
 
 
 def _take_over(spark: SparkSession, config: Config, table_version: int) -> int:
     """Lets a model that has grown have what the one that it grew from has by domain; of how many domains it was."""
     new = ModelKey.find(config, table_version)
-    origin = grown_from(model_path(config, new.shared))
+    origin = read_manifest(model_path(config, new.shared)).get("grown_from")
     if origin is None:
         return 0
     old = ModelKey.find(config, origin)
     copy_adapter(model_path(config, old.specific), model_path(config, new.specific))
     path = config.table("domain_parameters")
+    parameters = tables.read(spark, path)
     if not written_domains(path, new.specific):
-        parameters = tables.read(spark, path).where(F.col("model_version") == old.specific)
-        tables.append(parameters.withColumn("model_version", F.lit(new.specific)), "domain_parameters", path)
+        take_over(parameters.where(F.col("model_version") == old.specific), new)
     return len(written_domains(path, old.specific))
 
 

@@ -7,7 +7,6 @@ from pyspark.sql import functions as F
 
 from pipelines import tables
 from training.config import Config, DataConfig
-from training.errors import UserError
 
 TABLES = ("samples", "domains", "users", "items", "rejects")
 
@@ -31,15 +30,6 @@ def read_last(spark: SparkSession, config: Config) -> Row | None:
     if not tables.exists(spark, path):
         return None
     return tables.read(spark, path).orderBy(F.desc("built_at")).first()
-
-
-def sample_versions(spark: SparkSession, config: Config) -> list[int]:
-    """The versions of the samples that builds made, the newest first. Raises UserError where there are none."""
-    path = config.table("builds")
-    if not tables.exists(spark, path):
-        raise UserError(f"table {path} does not exist: run pipelines/build_domains.py with the same config")
-    found = tables.read(spark, path).orderBy(F.desc("built_at")).select("versions.samples").collect()
-    return [row["samples"] for row in found]
 
 
 def source_version(spark: SparkSession, config: Config) -> int | None:

@@ -27,6 +27,7 @@ from training.errors import UserError
 from training.hashing import hash_keys
 from training.parameters import Parameters
 from training.snapshot import Domains, take_snapshot
+from training.store import read_manifest
 from training.versions import model_path
 
 WAVE = 8  # buckets a core
@@ -46,6 +47,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
     path = config.table("domain_parameters")
     tail = snapshot.domains.where(~snapshot.domains.head & (snapshot.domains.rows_train > 0))
     able = tail.able_to_learn(config.framework.specific_min_rows)
+    kept = _keep_unchanged(spark, tail, key)
     done = _adapted_domains(spark, path, key.specific)
     left = [domain for domain in tail.domain_id.tolist() if domain not in done]
     if left:
@@ -60,6 +62,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
     return {
         "domains": len(left),
         "domains_skipped": len(tail) - len(left),
+        "domains_kept": kept,
         "domains_too_small": len(tail) - len(able),
         "seconds": round(seconds, 3),
         "domains_per_second": round(len(left) / seconds, 2),
@@ -76,6 +79,35 @@ def adapt(rows: DataFrame, rounds: dict[int, int], buckets: list[int], key: Mode
         return domain_parameters.to_row(adapted, rounds[adapted.domain_id], key.specific, bucket, theta, dtype)
 
     return map_domains(rows, rounds, buckets, key, True, to_row, domain_parameters.SCHEMA)
+
+
+def _keep_unchanged(spark: SparkSession, tail: Domains, key: ModelKey) -> int:
+    """Lets tail domains that changed little keep theta^i of the model that training started from; returns their number.
+
+    Little is by less than `framework.refresh_share` of the training rows that theta^i was learned from.
+    """
+    share, origin = (
+        key.config.framework.refresh_share,
+        read_manifest(model_path(key.config, key.shared)).get("started_from"),
+    )
+    if share is None or origin is None:
+        return 0
+    table = tables.read(spark, key.config.table("domain_parameters"))
+    sizes = list(zip(tail.domain_id.tolist(), tail.rows_train.tolist(), strict=True))
+    now = spark.createDataFrame(sizes, "domain_id INT, now BIGINT")
+    old = table.where(F.col("model_version") == ModelKey.find(key.config, origin).specific).join(now, "domain_id")
+    unchanged = old.where(F.abs(F.col("now") - F.col("rows_train")) < share * F.col("rows_train")).drop("now")
+    there = table.where(F.col("model_version") == key.specific).select("domain_id")
+    missing = unchanged.join(there, "domain_id", "left_anti")
+    if not missing.isEmpty():
+        take_over(missing, key)
+    return unchanged.count()
+
+
+def take_over(parameters: DataFrame, key: ModelKey) -> None:
+    """Writes theta^i of another model as that of `key`, as it is."""
+    path = key.config.table("domain_parameters")
+    tables.append(parameters.withColumn("model_version", F.lit(key.specific)), "domain_parameters", path)
 
 
 def _load_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int]:

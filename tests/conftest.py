@@ -99,12 +99,12 @@ def built(spark, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def keep_rounds():
-    """Writes down, as the first job would, that a trained model's tail domains keep 2, 1, 0, 2, ... rounds of DR."""
+    """Writes down, as the first job would, that a trained model's domains keep 2, 1, 0, 2, ... rounds of DR."""
 
-    def keep(config):
+    def keep(config, rounds=(2, 1, 0)):
         snapshot = take_snapshot(config)
         key = ModelKey.find(config, snapshot.version)
-        rounds = {int(domain): (2, 1, 0)[domain % 3] for domain in snapshot.domains.domain_id}
-        (model_path(config, key.specific) / "rounds.json").write_text(json.dumps(rounds))
+        kept = {int(domain): rounds[domain % len(rounds)] for domain in snapshot.domains.domain_id}
+        (model_path(config, key.specific) / "rounds.json").write_text(json.dumps(kept))
 
     return keep

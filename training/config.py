@@ -148,12 +148,16 @@ class FrameworkConfig:
     stop_group: int = 200  # domains of like size that share one choice of rounds
     specific_min_rows: int = 1  # training rows of a domain that learns theta^i; a smaller one keeps zero
     specific_dtype: str = "float32"  # what theta^i is stored as: float32 | float16
+    refresh_share: float | None = (
+        None  # after a warm start: tail domains whose training rows changed by less keep theta^i
+    )
     interleave: bool = False  # Algorithm 3 to the letter: DN, then DR, in each epoch
 
 
 @dataclass
 class TrainingConfig:
     epochs: int = 50  # at most
+    warm_start: bool = False  # start from the model, with these settings, of the newest earlier version of the tables
     patience: int = 3  # epochs without a better validation AUC before the stop
     batch_size: int = 1024
     rounds_per_epoch: int = 1
@@ -406,6 +410,8 @@ def _check(config: Config) -> None:
     rate = framework.finetune_lr
     require(rate is None or rate > 0, "framework.finetune_lr", "above 0")
     require(framework.specific_dtype in ("float32", "float16"), "framework.specific_dtype", "float32 or float16")
+    share = framework.refresh_share
+    require(share is None or share > 0, "framework.refresh_share", "above 0")
     require(framework.helper_domains >= 2, "framework.helper_domains", "at least 2")
     require(config.model.pooling in ("mean", "attention"), "model.pooling", "mean or attention")
     require(0 < framework.meta_share < 1, "framework.meta_share", "between 0 and 1")

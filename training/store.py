@@ -5,7 +5,6 @@ manifest (JSON), MODEL/shards the rows of sharded tables.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from training.schema import Schema
 from training.shard_files import look_up, save_shards
 from training.snapshot import Snapshot
 from training.vectors import open_vectors
-from training.versions import grown_state, trained_state
+from training.versions import trained_state
 
 FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"
 
@@ -36,11 +35,13 @@ def save_theta(
     ranks: Ranks,
     progress: dict,
     frozen: Mapping[str, Path],
+    origin: int | None,
 ) -> None:
     """Writes all parameters and statistics, and what they were made from. Every rank must call it.
 
     Args:
         frozen: by vocabulary the file that its frozen vectors were read from.
+        origin: the version of the tables whose model training started from; None: from values as they were drawn.
     """
     if theta.shards:
         names = {vocabulary: theta.sharded_tables(vocabulary) for vocabulary in theta.shards}
@@ -50,6 +51,7 @@ def save_theta(
         "schema": snapshot.schema.to_json(),
         "frozen": sorted(frozen),
         "progress": progress,
+        "started_from": origin,
     }
     if ranks.is_root:
         tensors = {name: value for name, value in model.state_dict().items() if name not in theta.frozen}
@@ -75,43 +77,9 @@ def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, Parameters]
     return model, theta
 
 
-def grow_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, files: Mapping[str, Path]) -> None:
-    """Stores the theta^S of the model at `source` as that of `target`, with rows for the ids that `snapshot` has more.
-
-    A new user, item or value of a feature gets zeros, as one that the model does not know is scored; a new domain, in
-    tables by domain, the mean of the domains that are there. Rows of sharded tables are drawn when they are looked up.
-
-    Args:
-        files: by vocabulary, the frozen vectors for all ids of `snapshot`.
-    """
-    _, theta = load_theta(source, config)
-    tensors, manifest = checkpoint.load(source / FOLDER)
-    sizes = snapshot.schema.sizes
-    for name, vocabulary in theta.vocabulary_of.items():
-        if name in tensors and vocabulary not in config.training.sharded:
-            table = tensors[name]
-            filling = table.mean(0) if vocabulary == "domain_id" else torch.zeros_like(table[0])
-            more = filling.expand(sizes[vocabulary] - len(table), -1)
-            tensors[name] = torch.cat([table, more])
-    if (source / SHARDS).exists():
-        shutil.copytree(source / SHARDS, target / SHARDS, dirs_exist_ok=True)
-    manifest |= {
-        "state": grown_state(f"{source.name}.{state_of(manifest)}"),
-        "grown_from": manifest["table_version"],
-        "table_version": snapshot.version,
-        "schema": snapshot.schema.to_json(),
-    }
-    checkpoint.save(target / FOLDER, tensors, manifest, {FROZEN.format(name): path for name, path in files.items()})
-
-
 def is_stored(model_path: Path) -> bool:
     """Whether there is a theta^S at `model_path`."""
     return (model_path / FOLDER).exists()
-
-
-def grown_from(model_path: Path) -> int | None:
-    """Of a theta^S that `grow_theta` stored the version of the tables that it was taken from; None of another."""
-    return read_manifest(model_path).get("grown_from")
 
 
 def state_of(manifest: dict) -> str:

@@ -12,6 +12,7 @@ from training.config import Config, parse_arguments
 from training.device import choose_device
 from training.errors import UserError, exit_with_user_errors
 from training.frameworks import prepare
+from training.growing import newest_stored, start_from
 from training.heads import adapt_heads
 from training.interleave import InterleavedTrainer
 from training.models import build_model
@@ -38,11 +39,14 @@ def train(config: Config) -> dict:
     add_tables(shards, model, config.model.embedding_scale)
     model.to(device)
     folder = model_path(config, shared_version(config, snapshot.version))
+    origin = ranks.on_root("origin", lambda: find_origin(config, snapshot.version))
+    if origin is not None:
+        start_from(model_path(config, shared_version(config, origin)), model, shards, config, snapshot.schema)
     trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
     trainer = trainer_class(model, config, snapshot, ranks, folder, shards)
     trainer.fit()
     progress = trainer.progress
-    save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress), frozen)
+    save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress), frozen, origin)
     version = specific_version(config, snapshot.version, trained_state(progress.best_epoch))
     if isinstance(trainer, InterleavedTrainer):
         trainer.write_domain_parameters(version)
@@ -61,6 +65,16 @@ def train(config: Config) -> dict:
         "model_path": str(folder),
         "rank": ranks.rank,
     }
+
+
+def find_origin(config: Config, table_version: int) -> int | None:
+    """The version of the tables whose model training starts from; None: from values that are drawn."""
+    if not config.training.warm_start:
+        return None
+    origin = newest_stored(config, table_version - 1)
+    if origin is not None:
+        print(f"starting from the model of version {origin} of the samples", file=sys.stderr)
+    return origin
 
 
 def refuse_idle_ranks(snapshot: Snapshot, ranks: int) -> None:

@@ -28,6 +28,7 @@ def shared_version(config: Config, table_version: int) -> str:
         training=[training.batch_size, training.rounds_per_epoch, training.pack, training.patience],
         sharded=[sorted(training.sharded), training.cache_rows] if training.sharded else None,
         interleave=_specific_settings(config) if framework.interleave else None,
+        **({"warm_start": True} if training.warm_start else {}),
     )
 
 

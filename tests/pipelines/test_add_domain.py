@@ -1,7 +1,10 @@
-"""A domain that comes later is served, and no other domain's scores change by a bit."""
+"""Life with a log that grows: new domains are served, days are learned, and what need not change does not."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from pipelines import add_domain as job
@@ -14,7 +17,10 @@ from pipelines.score import score
 from tests.settings import FRAMEWORK
 from training.config import load_config
 from training.errors import UserError
+from training.snapshot import take_snapshot
+from training.store import load_theta
 from training.train import train
+from training.versions import model_path, shared_version
 
 PAIR = ("domain_key", "user_key", "item_key")
 
@@ -47,7 +53,6 @@ def served(request, spark, tmp_path):
     file.write_text(yaml.safe_dump(settings))
     config = load_config(str(file))
     build(spark, config)
-    train(config)
     return config, log
 
 
@@ -59,6 +64,7 @@ def scores(spark, config):
 
 def test_new_domain_is_learned_and_the_scores_of_the_others_stay_bit_by_bit(spark, served, keep_rounds):
     config, log = served
+    train(config)
     keep_rounds(config)
     dr_longtail(spark, config)
     before = scores(spark, config)
@@ -83,6 +89,7 @@ def test_new_domain_is_learned_and_the_scores_of_the_others_stay_bit_by_bit(spar
 @pytest.mark.parametrize("served", ["mlp"], indirect=True)
 def test_job_that_is_cut_off_again_and_again_goes_on(spark, served, keep_rounds, monkeypatch):
     config, log = served
+    train(config)
     keep_rounds(config)
     dr_longtail(spark, config)
     before = scores(spark, config)
@@ -111,3 +118,39 @@ def test_without_a_model_nothing_is_added(spark, served):
     with pytest.raises(UserError, match=r"model .* does not exist: run training/train.py"):
         add_domain(spark, other)
     assert tables.version(spark, config.table("samples")) == version
+
+
+def stored_theta(config):
+    return load_theta(model_path(config, shared_version(config, take_snapshot(config).version)), config)[1].trained()
+
+
+def test_warm_start_goes_on_from_the_last_model_and_only_changed_domains_are_learned_again(spark, served, keep_rounds):
+    """At a rate of next to nothing, so that what training starts from is what it ends with."""
+    config, log = served
+    daily = load_config(
+        str(log.parent / "config.yaml"),
+        ["training.warm_start=true", "framework.refresh_share=0.2", "framework.inner_lr=1e-12"],
+    )
+    train(daily)
+    keep_rounds(daily, [1])
+    dr_longtail(spark, daily)
+    first = stored_theta(daily)
+    read = tables.read(spark, config.table("domain_parameters"))
+    old = {row["domain_id"]: row for row in read.collect()}
+    write_log(log, "2.csv", [*rows_of("small", 33), ("new", "newcomer", "new 1", 1), ("new", "newcomer", "new 2", 0)])
+    build(spark, replace(daily, data=replace(daily.data, incremental=True)))
+    train(daily)
+    keep_rounds(daily, [1])
+    second = stored_theta(daily)
+    for name, value in first.items():
+        assert torch.allclose(second[name][: len(value)], value, rtol=0, atol=1e-6), name
+    grown = [name for name, value in first.items() if len(second[name]) > len(value)]
+    assert "embeddings.user_id.weight" in grown
+    summary = dr_longtail(spark, daily)
+    names = {row["domain_id"]: row["domain_key"] for row in tables.read(spark, config.table("domains")).collect()}
+    read = tables.read(spark, config.table("domain_parameters"))
+    new = {row["domain_id"]: row for row in read.collect() if row["model_version"] != old[0]["model_version"]}
+    assert sorted(names[domain] for domain in new) == ["large", "middle", "new", "small"]
+    assert (summary["domains_kept"], summary["domains"]) == (1, 2)
+    same = {names[domain]: row["dense"] == new[domain]["dense"] for domain, row in old.items() if row["rounds"]}
+    assert (same["middle"], same["small"]) == (True, False)

@@ -1,0 +1,50 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # 3. Domain Regularization, and evaluation
+# MAGIC
+# MAGIC θⁱ is what a domain adds to θˢ. The workers have learned it for the large domains already; the long tail is learned
+# MAGIC in Spark tasks, many domains side by side. How many rounds a domain keeps, or none, is chosen on validation rows over
+# MAGIC domains of like size. Notebooks 1 and 2 must have run.
+
+# COMMAND ----------
+
+from pyspark.sql import functions as F
+
+from pipelines import tables
+from pipelines.dr_longtail import dr_longtail
+from pipelines.evaluate import evaluate
+from pipelines.notebook import show, start
+from training.plots import COLOR, OTHER_COLORS, axes
+
+spark, config = start("conf/ml_latest_small.yaml", "framework.name=mamdr")
+
+# COMMAND ----------
+
+print(dr_longtail(spark, config))
+parameters = tables.read(spark, config.table("domain_parameters"))
+parameters.groupBy("rounds").agg(F.count("*").alias("domains"), F.avg("rows_train").alias("training rows")).show()
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC θˢ alone (`dn`) and θˢ + θⁱ (`mamdr`) on the same test rows. The AUC of each domain is exact, and the mean is over
+# MAGIC domains, so that a small one counts as much as a large one.
+
+# COMMAND ----------
+
+evaluate(spark, config)
+metrics = tables.read(spark, config.table("metrics"))
+metrics.orderBy(F.desc("evaluated_at"), "model").select("model", "domains_scored", "mean_domain_auc", "auc").show(2)
+
+# COMMAND ----------
+
+by_domain = tables.read(spark, config.table("metrics_by_domain"))
+newest = by_domain.where(F.col("evaluated_at") == by_domain.agg(F.max("evaluated_at")).first()[0])
+aucs = newest.where("auc IS NOT NULL").toPandas()
+with axes(6, 3) as (own, svg):
+    for (model, rows), color in zip(aucs.groupby("model"), (COLOR, *OTHER_COLORS), strict=False):
+        own.semilogx(rows["rows"], rows["auc"], ".", color=color, markersize=4, label=model)
+    own.set_xlabel("test rows of the domain")
+    own.set_ylabel("AUC")
+    own.legend()
+show(svg.getvalue(), config, "auc_by_domain")

@@ -1,0 +1,66 @@
+"""The notebooks run as Databricks runs them, cell by cell with a session that is there, and as scripts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
+SMALL = [
+    "data.domains=[Comedy,Drama,Western,a new theme]",
+    "training.epochs=1",
+    "framework.dr_rounds=1",
+    "framework.stop_group=2",
+]
+
+
+def cells_of(path):
+    """The code cells of a notebook in Databricks source form."""
+    first, *lines = path.read_text().split("\n")
+    assert first == "# Databricks notebook source"
+    cells = "\n".join(lines).split("\n# COMMAND ----------\n")
+    return [cell for cell in cells if not cell.strip().startswith("# MAGIC")]
+
+
+def as_variable(settings):
+    return " ".join(f"'{setting}'" for setting in settings)
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notebooks")
+    plan = [f"root={folder}/compare", "methods=[joint]", f"settings={[SMALL[0], *SMALL[1:]]}".replace("'", '"')]
+    return {
+        "MAMDR_SETTINGS": as_variable([f"root={folder}/root", *SMALL]),
+        "MAMDR_PLAN_SETTINGS": as_variable(plan),
+    }
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_cell_by_cell_after_those_before_it(spark, path, variables, monkeypatch, capsys):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(ROOT)
+    namespace = {"spark": spark, "__name__": "__main__"}
+    for number, cell in enumerate(cells_of(path)):
+        exec(compile(cell, f"{path.name}, cell {number}", "exec"), namespace)
+    assert namespace["spark"] is spark
+    assert capsys.readouterr().out
+
+
+def test_a_notebook_is_a_script_too(variables, tmp_path):
+    settings = as_variable([f"root={tmp_path}", *SMALL])
+    done = subprocess.run(
+        [sys.executable, str(NOTEBOOKS[0])],
+        env={**os.environ, "MAMDR_SETTINGS": settings},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    plots = [line.removeprefix("plot: ") for line in done.stdout.splitlines() if line.startswith("plot: ")]
+    assert [Path(plot).read_text()[:4] for plot in plots] == ["<svg"] * 2

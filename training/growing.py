@@ -1,0 +1,68 @@
+"""A theta^S for tables that have grown: the rows of the model that is there, and rows for the ids that are new."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from training import checkpoint
+from training.config import Config
+from training.schema import Schema
+from training.shard_files import Shards, load_shards
+from training.snapshot import Snapshot
+from training.store import FOLDER, FROZEN, SHARDS, is_stored, load_theta, state_of
+from training.versions import grown_state, model_path, shared_version
+
+
+def newest_stored(config: Config, table_version: int) -> int | None:
+    """The newest version of the samples, up to `table_version`, that has a model with these settings."""
+    for version in range(table_version, -1, -1):
+        if is_stored(model_path(config, shared_version(config, version))):
+            return version
+    return None
+
+
+def grow_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, files: Mapping[str, Path]) -> None:
+    """Stores the theta^S of the model at `source` as that of `target`, with rows for the ids that `snapshot` has more.
+
+    Rows of sharded tables are drawn when they are looked up.
+
+    Args:
+        files: by vocabulary, the frozen vectors for all ids of `snapshot`.
+    """
+    tensors, manifest = _grown(source, config, snapshot.schema)
+    if (source / SHARDS).exists():
+        shutil.copytree(source / SHARDS, target / SHARDS, dirs_exist_ok=True)
+    manifest |= {
+        "state": grown_state(f"{source.name}.{state_of(manifest)}"),
+        "grown_from": manifest["table_version"],
+        "table_version": snapshot.version,
+        "schema": snapshot.schema.to_json(),
+    }
+    checkpoint.save(target / FOLDER, tensors, manifest, {FROZEN.format(name): path for name, path in files.items()})
+
+
+def start_from(source: Path, model: nn.Module, shards: Shards, config: Config, schema: Schema) -> None:
+    """Gives `model` and `shards`, which are built for `schema`, the values of the model at `source`."""
+    tensors, _ = _grown(source, config, schema)
+    model.load_state_dict(tensors, strict=False)  # frozen tables are not among them
+    if shards:
+        load_shards(source / SHARDS, shards)
+
+
+def _grown(source: Path, config: Config, schema: Schema) -> tuple[dict[str, Tensor], dict]:
+    """The tensors of the model at `source` with a row for each id of `schema`, and the manifest.
+
+    A new user, item or value of a feature gets zeros, as one that the model does not know is scored; a new domain, in
+    tables by domain, the mean of the domains that are there.
+    """
+    _, theta = load_theta(source, config)
+    tensors, manifest = checkpoint.load(source / FOLDER)
+    for name, vocabulary in theta.vocabulary_of.items():
+        if name in tensors and vocabulary not in config.training.sharded:
+            table = tensors[name]
+            filling = table.mean(0) if vocabulary == "domain_id" else torch.zeros_like(table[0])
+            tensors[name] = torch.cat([table, filling.expand(schema.sizes[vocabulary] - len(table), -1)])
+    return tensors, manifest
