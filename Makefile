@@ -9,13 +9,14 @@ CONF := conf/ml_latest_small.yaml
 setup:  ## the environment: .venv with everything in it
 	@setup/install.sh
 
-demo: setup  ## build, train, adapt, evaluate, rank on the data in this repository
+demo: setup  ## build, train, adapt, evaluate, rank and report on the data in this repository
 	@mkdir -p runs
 	spark-submit pipelines/build_domains.py --config $(CONF)
 	horovodrun -np 2 python training/train.py --config $(CONF)
 	spark-submit pipelines/dr_longtail.py --config $(CONF)
 	spark-submit pipelines/evaluate.py --config $(CONF) > runs/demo.json
 	spark-submit pipelines/score.py --config $(CONF)
+	python -m training.report --config $(CONF)
 
 test: setup  ## all tests, through the real engines
 	python -m pytest -q tests

@@ -24,8 +24,8 @@ def commands_of(page):
 
 
 def the_chain():
-    """The five commands of the README, in their order."""
-    return [line for line in commands_of(ROOT / "README.md") if ".py --config" in line]
+    """The six commands of the README, in their order."""
+    return [line for line in commands_of(ROOT / "README.md") if "--config conf/ml_latest_small.yaml" in line]
 
 
 def test_the_demo_is_the_readmes_commands():
@@ -42,13 +42,14 @@ def test_the_readmes_commands_run_as_they_stand(tmp_path):
         done = subprocess.run(typed, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, done.stderr[-3000:]
         summaries.append(json.loads(done.stdout.splitlines()[-1].removeprefix("[0]<stdout>:")))
-    build, train, longtail, evaluation, scores = summaries
+    build, train, longtail, evaluation, scores, page = summaries
     assert build["rows_in"] == build["rows_kept"] + build["rows_rejected"] + build["rows_duplicate"]
     assert (build["domains"], train["ranks"], train["framework"]) == (3, 2, "mamdr")
     assert longtail["domains"] + longtail["domains_skipped"] == 1
     assert list(evaluation["models"]) == ["dn", "mamdr"]
     assert (scores["domains"], scores["requests_rejected"]) == (3, 0)
     assert scores["requests"] < scores["rows"] <= 10 * scores["requests"]
+    assert "Quality on test rows" in Path(page["report"]).read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

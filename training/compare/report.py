@@ -5,15 +5,13 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from training.compare import summary
 from training.compare.plan import CompareConfig, seeds_of
+from training.pages import render
 from training.plots import COLOR, axes
 
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=True, trim_blocks=True
-)
+TEMPLATE = Path(__file__).with_name("report.html")
 EXPLAINED = (
     "Mean-domain AUC is the mean over domains with both classes in the test rows. RANK is the mean over domains of a "
     "method's rank by AUC, 1 the best. p: Wilcoxon's signed-rank test over domains against the best method."
@@ -58,9 +56,7 @@ def write(
     title = Path(plan.root).name
     head = [f"# {title}", f"Made by `{command}` (commit and day: {made}).", EXPLAINED]
     (root / "report.md").write_text("\n\n".join([*head, *map(markdown, sections)]) + "\n")
-    page = TEMPLATES.get_template("report.html").render(
-        title=title, command=command, made=made, explained=EXPLAINED, sections=sections
-    )
+    page = render(TEMPLATE, title=title, command=command, made=made, explained=EXPLAINED, sections=sections)
     (root / "report.html").write_text(page)
     return {"report": str(root / "report.html"), "mean_domain_auc": means}
 
