@@ -24,7 +24,7 @@ from pipelines.buckets import (
 from pipelines.choice import choose_rows
 from pipelines.cleaning import check_labels, deduplicate, read_rows, rejects
 from pipelines.ids import dense_ids
-from pipelines.samples import make_samples
+from pipelines.samples import ORDER, make_samples
 from pipelines.session import persisting
 from pipelines.sources import read_log
 from training.config import Config
@@ -99,8 +99,9 @@ def _add(
 def _require_growing(spark: SparkSession, config: Config) -> builds.Row:
     """The last build of the tables. Raises UserError where they cannot grow."""
     data = config.data
+    names = tables.read(spark, config.table("samples")).columns
     cannot = {
-        "features": bool(data.features),
+        "features": bool(data.features) or bool(set(names) - set(ORDER)),
         "columns.event": data.columns.event is not None,
         "largest_domains": data.largest_domains is not None,
     }

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from training import checkpoint
 from training.config import Config
+from training.provenance import made_now
 from training.schema import Schema
 from training.shard_files import Shards, load_shards
 from training.snapshot import Snapshot
@@ -40,6 +42,7 @@ def grow_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, f
         "grown_from": manifest["table_version"],
         "table_version": snapshot.version,
         "schema": snapshot.schema.to_json(),
+        "made": {**made_now(), "config": asdict(config)},
     }
     checkpoint.save(target / FOLDER, tensors, manifest, {FROZEN.format(name): path for name, path in files.items()})
 

@@ -1,11 +1,12 @@
 """theta^S on disk, as the jobs read it.
 
 MODEL/theta has the tensors by name (safetensors), frozen vectors (NPY, links to the files that the trainer read) and a
-manifest (JSON), MODEL/shards the rows of sharded tables.
+manifest (JSON: what it was made from, by which commit and when), MODEL/shards the rows of sharded tables.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from training.errors import UserError
 from training.frameworks import prepare
 from training.models import make_model
 from training.parameters import Parameters
+from training.provenance import made_now
 from training.ranks import Ranks
 from training.schema import Schema
 from training.shard_files import look_up, save_shards
@@ -36,6 +38,7 @@ def save_theta(
     progress: dict,
     frozen: Mapping[str, Path],
     origin: int | None,
+    config: Config,
 ) -> None:
     """Writes all parameters and statistics, and what they were made from. Every rank must call it.
 
@@ -52,6 +55,7 @@ def save_theta(
         "frozen": sorted(frozen),
         "progress": progress,
         "started_from": origin,
+        "made": {**made_now(), "config": asdict(config)},
     }
     if ranks.is_root:
         tensors = {name: value for name, value in model.state_dict().items() if name not in theta.frozen}

@@ -46,7 +46,7 @@ def train(config: Config) -> dict:
     trainer = trainer_class(model, config, snapshot, ranks, folder, shards)
     trainer.fit()
     progress = trainer.progress
-    save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress), frozen, origin)
+    save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress), frozen, origin, config)
     version = specific_version(config, snapshot.version, trained_state(progress.best_epoch))
     if isinstance(trainer, InterleavedTrainer):
         trainer.write_domain_parameters(version)

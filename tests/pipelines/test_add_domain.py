@@ -17,6 +17,7 @@ from pipelines.score import score
 from tests.settings import FRAMEWORK
 from training.config import load_config
 from training.errors import UserError
+from training.list_models import list_models
 from training.snapshot import take_snapshot
 from training.store import load_theta
 from training.train import train
@@ -151,6 +152,9 @@ def test_warm_start_goes_on_from_the_last_model_and_only_changed_domains_are_lea
     read = tables.read(spark, config.table("domain_parameters"))
     new = {row["domain_id"]: row for row in read.collect() if row["model_version"] != old[0]["model_version"]}
     assert sorted(names[domain] for domain in new) == ["large", "middle", "new", "small"]
+    models = list_models(daily)
+    assert models["samples"].is_monotonic_increasing
+    assert models["from"].tolist()[1:] == models["samples"].tolist()[:1]
     assert (summary["domains_kept"], summary["domains"]) == (1, 2)
     same = {names[domain]: row["dense"] == new[domain]["dense"] for domain, row in old.items() if row["rounds"]}
     assert (same["middle"], same["small"]) == (True, False)

@@ -1,6 +1,5 @@
 """The Delta table of results: one row a cell, written when it is done, so that a run that was cut off goes on."""
 
-import subprocess
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -12,6 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from training.compare.cells import Cell
+from training.provenance import repository_commit
 
 CELLS = "cells.parquet"
 KEY = ("data", "method", "seed", "settings")
@@ -50,13 +50,6 @@ def append(path: Path, rows: list[dict]) -> None:
     """Adds finished cells, in one commit of the table."""
     made = {"commit": repository_commit(), "date": date.today()}
     _append(path, pa.Table.from_pylist([{**row, **made} for row in rows], schema=SCHEMA))
-
-
-def repository_commit() -> str | None:
-    """The checked-out commit, with -dirty behind it where files differ from it; None outside a clone."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
-    return done.stdout.strip() or None
 
 
 def publish(path: Path, folder: Path) -> None:
