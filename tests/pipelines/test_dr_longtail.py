@@ -51,6 +51,7 @@ def test_every_domain_has_one_row_heads_from_the_workers_and_tails_from_the_job(
     assert set(summary) == {
         "domains",
         "domains_skipped",
+        "domains_kept",
         "domains_too_small",
         "seconds",
         "domains_per_second",
