@@ -1,5 +1,6 @@
 """What a run reads: one pinned version of the samples, its files and their row counts, and the domains."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote
@@ -73,13 +74,15 @@ def take_snapshot(config: Config) -> Snapshot:
     """Resolves the newest version of the tables and lists its files.
 
     Raises:
-        UserError: a table is missing or empty, or the samples have deletion vectors, which the feed cannot apply.
+        UserError: a table is missing or empty, or the samples have deletion vectors, which the feed cannot apply, or
+            lack a file.
     """
     samples = open_table(config.table("samples"))
     _refuse_deletion_vectors(samples)
     files = tuple(_list_files(samples))
     if not files:
         raise UserError(f"table {config.table('samples')} is empty: build it again")
+    _refuse_missing_files(samples, files)
     domains = read_columns(config.table("domains"), [field.name for field in fields(Domains)])
     order = np.argsort(domains["domain_id"])
     return Snapshot(
@@ -151,6 +154,15 @@ def _refuse_deletion_vectors(table: DeltaTable) -> None:
         raise UserError(
             f"table {table.table_uri} (version {table.version()}) has deletion vectors on, which the feed cannot "
             "apply: set delta.enableDeletionVectors=false and run REORG TABLE ... APPLY (PURGE), or rebuild it"
+        )
+
+
+def _refuse_missing_files(table: DeltaTable, files: Sequence[DataFile]) -> None:
+    missing = [file.path for file in files if not Path(file.path).exists()]
+    if missing:
+        raise UserError(
+            f"version {table.version()} of table {table.table_uri} lacks {len(missing)} of {len(files)} files, as "
+            f"{missing[0]}: restore them, or build the table again"
         )
 
 

@@ -386,3 +386,14 @@ def test_vectors_of_the_source_become_tables_that_the_model_can_name(spark, make
         keys = {row["id"]: float(row["key"]) for row in rows_of(spark, config, name.replace("_id", "s"))}
         assert vectors.tolist() == [[keys[number] + 0.5, 1.0, 2.0] for number in range(len(keys))]
     assert tables.read(spark, config.model.item_vectors).count() == 5
+
+
+def test_a_user_in_ten_thousand_domains_is_in_all_of_them(spark, make_config, tmp_path):
+    lines = [f"everywhere,i{domain % 7},d{domain},{domain % 2}" for domain in range(10_000)]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,domain,label", *lines, ""]))
+    config = make_config("csv", tmp_path / "log.csv", "data.columns={label: label}", "data.bucket_rows=2000")
+    summary = build_domains(spark, config)
+    assert (summary["samples"], summary["domains"], summary["users"]) == (10_000, 10_000, 1)
+    found = tables.read(spark, config.table("domains"))
+    assert found.where("rows_train != 1 OR users != 1").count() == 0
+    assert found.groupBy("first_bucket").count().agg({"count": "max"}).first()[0] <= 2001

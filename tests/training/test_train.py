@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -206,6 +207,14 @@ def test_a_table_with_deletion_vectors_is_refused(spark, built, tmp_path):
     spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')")
     assert DeltaTable(config.table("samples")).deletion_vectors().read_all().num_rows > 0
     with pytest.raises(UserError, match="has deletion vectors on, which the feed cannot apply"):
+        train(config)
+
+
+def test_a_file_that_the_table_lists_and_that_is_gone_is_named_before_training(built, tmp_path):
+    config = built.config("framework.name=dn", built.copy(tmp_path))
+    gone = Path(take_snapshot(config).files[0].path)
+    gone.unlink()
+    with pytest.raises(UserError, match=rf"lacks 1 of \d+ files, as {re.escape(str(gone))}"):
         train(config)
 
 
