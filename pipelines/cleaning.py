@@ -160,7 +160,8 @@ def deduplicate(parsed: DataFrame) -> DataFrame:
     Of rows that agree in all of this, split and features decide.
     """
     further = [name for name in parsed.columns if name not in PARSED]
-    groups = parsed.where("reason IS NULL").groupBy(*PAIR, "event")
+    # by user first: what follows joins by users, and needs no shuffle then
+    groups = parsed.where("reason IS NULL").repartition("user").groupBy(*PAIR, "event")
     copies = F.count("*").alias("copies")
     if further:
         latest = F.max(F.struct("time", "label", *further)).alias("latest")

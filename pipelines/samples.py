@@ -31,8 +31,8 @@ def make_samples(
         owners: the tables with features of users and items, by user_id and item_id.
 
     Returns:
-        The columns of the samples table, sorted inside a partition as its files are: by split, bucket, domain,
-        user, item and label.
+        The columns of the samples table. A partition has one bucket after the other, each by split, domain, user, item
+        and label, as files are: where writers of several files stand open, nothing is left to sort.
     """
     of_rows = [name for name in placed.columns if name not in PLACED]
     schema = StructType([*StructType.fromDDL(SCHEMA), *(placed.schema[name] for name in of_rows)])
@@ -47,9 +47,8 @@ def make_samples(
     samples = by_bucket.mapInArrow(finish, schema)
     for name, frame in owners.items():
         samples = samples.join(frame.drop("key").withColumnRenamed("id", name), name)
-    if owners:
-        samples = samples.repartition("bucket")
-    return fill_sequences(samples, data.features).sortWithinPartitions(*ORDER, *of_rows)
+    samples = fill_sequences(samples, data.features)
+    return samples.repartition("bucket").sortWithinPartitions("bucket", *ORDER, *of_rows) if owners else samples
 
 
 def whole_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -17,6 +17,8 @@ SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "true",
+    # rows come in the order of files, and the writer need not sort them: a task writes three files a bucket
+    "spark.sql.maxConcurrentOutputFileWriters": "256",
 }
 TASKS_PER_CORE = 4
 
