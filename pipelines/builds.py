@@ -7,8 +7,11 @@ from pyspark.sql import functions as F
 
 from pipelines import tables
 from training.config import Config, DataConfig
+from training.errors import UserError
+from training.snapshot import require_version
 
-TABLES = ("samples", "domains", "users", "items", "rejects")
+READ = ("samples", "domains", "users", "items")
+TABLES = (*READ, "rejects")
 
 
 def record(spark: SparkSession, config: Config, source_version: int | None, latest: float | None) -> None:
@@ -30,6 +33,30 @@ def read_last(spark: SparkSession, config: Config) -> Row | None:
     if not tables.exists(spark, path):
         return None
     return tables.read(spark, path).orderBy(F.desc("built_at")).first()
+
+
+def versions(spark: SparkSession, config: Config, samples: int) -> dict[str, int]:
+    """By table, the versions that belong to a version of the samples: those of the build that made it.
+
+    Of newest samples that are of no build, since somebody deleted rows, they are the newest.
+
+    Raises:
+        UserError: no build made that version, or a table does not have its version any more.
+    """
+    path = config.table("builds")
+    newest = {name: tables.version(spark, config.table(name)) for name in READ}
+    found = None
+    if tables.exists(spark, path):
+        of_version = tables.read(spark, path).where(F.col("versions")["samples"] == samples)
+        found = of_version.orderBy(F.desc("built_at")).first()
+    if found is None and samples == newest["samples"]:
+        return newest
+    if found is None:
+        at = f"version {samples} of table {config.table('samples')}, which is at {newest['samples']},"
+        raise UserError(f"{at} is of no build: build and train anew")
+    for name in READ:
+        require_version(config.table(name), found["versions"][name])
+    return {name: found["versions"][name] for name in READ}
 
 
 def source_version(spark: SparkSession, config: Config) -> int | None:

@@ -35,7 +35,7 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
     domains = tables.read(spark, config.table("domains"))
     specific = tables.read(spark, config.table("domain_parameters")).where(F.col("model_version") == key.specific)
     if any(names.values()):
-        _require_specific(specific, domains, key)
+        require_specific(specific, domains, key)
     stamp = {
         "evaluated_at": F.current_timestamp(),
         "model_version": _version_of(names, key),
@@ -137,7 +137,8 @@ def _version_of(names: dict[str, bool], key: ModelKey) -> F.Column:
     return result
 
 
-def _require_specific(specific: DataFrame, domains: DataFrame, key: ModelKey) -> None:
+def require_specific(specific: DataFrame, domains: DataFrame, key: ModelKey) -> None:
+    """Raises UserError if a domain with training rows is not in `specific`."""
     missing = domains.where("rows_train > 0").join(specific, "domain_id", "left_anti").groupBy("head").count()
     for row in missing.collect():
         job = "training/train.py" if row["head"] else "pipelines/dr_longtail.py"

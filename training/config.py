@@ -8,7 +8,7 @@ The names here are the names in YAML files and on the command line. A job gets i
 import argparse
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,6 +119,16 @@ class ScoreConfig:
 
     requests: str | None = None  # a Delta table (domain, user[, item]) of keys; absent: all users in all their domains
     top_k: int = 10  # items that are kept for a user in a domain
+    promoted: bool = True  # by the models that were promoted, where some were; false: by that of these settings
+
+
+@dataclass
+class PromoteConfig:
+    """Of pipelines/promote.py."""
+
+    margin: float = 0.002  # in mean-domain AUC: by how much a model may be worse than the one that is served
+    domain: str | None = None  # a domain's key: decide for that one; absent: for all
+    back_to: str | None = None  # a model_version that was promoted before, to be served again
 
 
 @dataclass
@@ -175,6 +185,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     als: ALSConfig = field(default_factory=ALSConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
+    promote: PromoteConfig = field(default_factory=PromoteConfig)
     framework: FrameworkConfig = field(default_factory=FrameworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -220,6 +231,18 @@ def load_config(path: str, settings: Sequence[str] = ()) -> Config:
     _apply_preset(config.framework)
     _check(config)
     return config
+
+
+def restore_config(values: Mapping, root: str) -> Config:
+    """The config that was stored as `values` (by asdict), for tables and models that lie in `root` now.
+
+    Raises:
+        UserError: it has keys that this code does not know.
+    """
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), {**values, "root": root}))
+    except OmegaConfBaseException as error:
+        raise UserError(f"settings that were stored cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def read_settings(config_class: type[T], path: str, settings: Sequence[str] = ()) -> T:
@@ -422,6 +445,7 @@ def _check(config: Config) -> None:
         require(getattr(config.als, key) > 0, f"als.{key}", "above 0")
     for key in ("inner_lr", "outer_lr", "dr_inner_lr", "meta_lr", "dr_lr"):
         require(getattr(framework, key) > 0, f"framework.{key}", "above 0")
+    require(config.promote.margin >= 0, "promote.margin", "at least 0")
     require(training.device in ("auto", "cpu", "cuda"), "training.device", "auto, cpu or cuda")
     require(
         not framework.interleave or framework.name == "mamdr",

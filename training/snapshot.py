@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from training.config import Config
 from training.errors import UserError
@@ -82,7 +82,7 @@ def take_snapshot(config: Config) -> Snapshot:
     files = tuple(_list_files(samples))
     if not files:
         raise UserError(f"table {config.table('samples')} is empty: build it again")
-    _refuse_missing_files(samples, files)
+    _refuse_missing_files(samples, [file.path for file in files])
     domains = read_columns(config.table("domains"), [field.name for field in fields(Domains)])
     order = np.argsort(domains["domain_id"])
     return Snapshot(
@@ -125,6 +125,16 @@ def open_table(path: str) -> DeltaTable:
         raise UserError(f"table {path} does not exist: run pipelines/build_domains.py with the same config") from None
 
 
+def require_version(path: str, version: int) -> None:
+    """Raises UserError if that version of the Delta table at `path` cannot be read any more."""
+    newest = open_table(path).version()
+    try:
+        table = DeltaTable(path, version=version)
+    except DeltaError:
+        raise UserError(f"table {path} (version {newest}) has no version {version} any more") from None
+    _refuse_missing_files(table, [_local(uri) for uri in table.file_uris()])
+
+
 def count_rows(path: str) -> int:
     return sum(_actions(open_table(path))["num_records"])
 
@@ -157,8 +167,8 @@ def _refuse_deletion_vectors(table: DeltaTable) -> None:
         )
 
 
-def _refuse_missing_files(table: DeltaTable, files: Sequence[DataFile]) -> None:
-    missing = [file.path for file in files if not Path(file.path).exists()]
+def _refuse_missing_files(table: DeltaTable, files: Sequence[str]) -> None:
+    missing = [file for file in files if not Path(file).exists()]
     if missing:
         raise UserError(
             f"version {table.version()} of table {table.table_uri} lacks {len(missing)} of {len(files)} files, as "

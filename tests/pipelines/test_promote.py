@@ -1,0 +1,145 @@
+"""What is served: the model that was promoted, with its own tables, until a better one is, or an earlier one again."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from pipelines import promotions, tables
+from pipelines.build_domains import build
+from pipelines.dr_longtail import dr_longtail
+from pipelines.evaluate import evaluate
+from pipelines.promote import promote
+from pipelines.score import score
+from tests.settings import FRAMEWORK
+from training.config import PromoteConfig, load_config
+from training.errors import UserError
+from training.snapshot import take_snapshot
+from training.train import train
+
+
+def write_log(path, domains):
+    """A log in which users with even numbers like items with even numbers, and the others the others."""
+    lines = ["domain,user,item,label"]
+    for domain, count in domains.items():
+        draws = np.random.default_rng(count).integers([12, 10], size=(count, 2))
+        lines += [f"{domain},u{user},{domain} {item},{int((user + item) % 2 == 0)}" for user, item in draws]
+    path.write_text("\n".join([*lines, ""]))
+
+
+@pytest.fixture(scope="module")
+def life(spark, keep_rounds, tmp_path_factory):
+    """Two days of a log: (config of the first model, config of the second, scores after each step, summaries)."""
+    folder = tmp_path_factory.mktemp("promote")
+    log, file = folder / "log", folder / "config.yaml"
+    log.mkdir()
+    write_log(log / "1.csv", {"large": 300, "middle": 120, "small": 60})
+    settings = {
+        "root": str(folder / "root"),
+        "data": {"source": "csv", "path": str(log), "columns": {"label": "label"}, "incremental": True},
+        "model": {"embedding_dim": 4, "hidden": [8], "dropout": 0.0, "embedding_scale": 0.3},
+        "framework": {**FRAMEWORK, "name": "joint_dr", "stop_group": 1},
+        "training": {"batch_size": 16, "epochs": 12},
+        "score": {"top_k": 50},
+    }
+    file.write_text(yaml.safe_dump(settings))
+    first = load_config(str(file))
+    second = load_config(str(file), ["framework.name=joint"])
+    scores, summaries = {}, {}
+    build(spark, first)
+    train(first)
+    keep_rounds(first)
+    dr_longtail(spark, first)
+    scores["before"] = scores_of(spark, first)
+    summaries["first"] = promote(spark, first)
+    write_log(log / "2.csv", {"new": 40, "small": 30})
+    build(spark, second)
+    train(second)
+    scores["first"] = scores_of(spark, second)
+    summaries["second"] = promote(spark, replace(second, promote=PromoteConfig(margin=1.0)))
+    scores["second"] = scores_of(spark, first)
+    return first, second, scores, summaries
+
+
+def scores_of(spark, config):
+    """The score by domain, user and item keys, exactly."""
+    score(spark, config)
+    found = tables.read(spark, config.table("scores")).collect()
+    return {(row["domain_key"], row["user_key"], row["item_key"]): row["score"] for row in found}
+
+
+def asked(config, **promote):
+    return replace(config, promote=PromoteConfig(**promote))
+
+
+def test_a_promoted_model_is_served_from_its_own_tables_bit_by_bit_while_they_grow(life):
+    _, _, scores, summaries = life
+    assert summaries["first"]["promoted"]
+    assert summaries["first"]["model_version_before"] is None
+    assert scores["first"] == scores["before"]
+    assert {domain for domain, _, _ in scores["second"]} == {"large", "middle", "small", "new"}
+
+
+def test_two_models_are_compared_on_the_rows_that_both_know(spark, life):
+    _, second, _, summaries = life
+    compared = summaries["second"]
+    by_domain = tables.read(spark, second.table("metrics_by_domain")) if evaluate(spark, second) else None
+    expected = by_domain.where("model = 'joint' AND domain_key != 'new'").agg({"auc": "avg"}).first()[0]
+    assert compared["mean_domain_auc"] == pytest.approx(expected, abs=1e-9)
+    assert compared["mean_domain_auc_before"] > 0.6
+
+
+def test_a_model_that_is_worse_is_not_promoted_and_what_is_served_stays(spark, life, capsys):
+    _, second, scores, _ = life
+    worse = replace(second, seed=7, training=replace(second.training, epochs=1))
+    worse = replace(worse, framework=replace(worse.framework, inner_lr=1e-9))
+    train(worse)
+    summary = promote(spark, worse)
+    assert not summary["promoted"]
+    assert summary["mean_domain_auc"] < summary["mean_domain_auc_before"] - 0.002
+    assert f"not promoted: mean-domain AUC {summary['mean_domain_auc']:.4f}" in capsys.readouterr().err
+    assert scores_of(spark, worse) == scores["second"]
+
+
+def test_everything_and_one_domain_go_back_and_the_scores_with_them(spark, life):
+    first, _, scores, summaries = life
+    old, new = (summaries[name]["model_version"] for name in ("first", "second"))
+    promote(spark, asked(first, back_to=old))
+    assert scores_of(spark, first) == scores["before"]
+    promote(spark, asked(first, back_to=new, domain="small"))
+    mixed = scores_of(spark, first)
+    of_small = {key: value for key, value in scores["second"].items() if key[0] == "small"}
+    others = {key: value for key, value in scores["before"].items() if key[0] != "small"}
+    # users are asked for in the domains where the tables of the model for all domains have them
+    assert mixed.items() <= (of_small | others).items()
+    assert mixed.items() >= others.items()
+    assert {key[0] for key in mixed} == {"large", "middle", "small"}
+    promote(spark, asked(first, back_to=old))
+    assert scores_of(spark, first) == scores["before"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"back_to": "mlp-1"}, "model mlp-1 was not promoted: promote.back_to is one of joint-mlp-"),
+        ({"domain": "smal"}, 'promote.domain "smal" is not in table'),
+    ],
+)
+def test_what_cannot_be_promoted_is_named(spark, life, settings, message):
+    with pytest.raises(UserError, match=message):
+        promote(spark, asked(life[1], **settings))
+
+
+def test_a_model_of_older_tables_is_refused_with_both_versions(spark, life):
+    first = life[0]
+    newest = take_snapshot(first).version
+    own = replace(first, score=replace(first.score, promoted=False))
+    with pytest.raises(UserError, match=rf"samples are at version {newest}, and the newest model .* is of version"):
+        score(spark, own)
+
+
+def test_decisions_hold_until_one_for_all_domains():
+    decisions = [(None, True, "a"), ("x", True, "a"), (None, True, "b"), (None, False, "c"), ("y", True, "a")]
+    rows = [dict(zip(("domain_key", "promoted", "model"), row, strict=True)) for row in decisions]
+    assert [(row["domain_key"], row["model"]) for row in promotions.current(rows)] == [(None, "b"), ("y", "a")]
