@@ -4,9 +4,10 @@
     spark-submit pipelines/promote.py --config ... promote.back_to=MODEL_VERSION
     spark-submit pipelines/promote.py --config ... promote.domain=KEY [promote.back_to=MODEL_VERSION]
 
-Settings are those that training/train.py ran with: they name the model. It is compared with the one that is served: both
-score the test rows of its own tables, by keys, in the domains that both know. If its mean-domain AUC is lower by more
-than promote.margin it is not promoted. A model that goes back is not compared. The table promotions keeps all decisions.
+Settings are those that training/train.py ran with: they name the model. It is compared with the one that is served:
+both score the test rows of its own tables, by keys, in the domains that both know. If its mean-domain AUC is lower by
+more than promote.margin it is not promoted. A model that goes back is not compared. The table promotions keeps all
+decisions.
 """
 
 import sys
