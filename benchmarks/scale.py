@@ -1,6 +1,7 @@
 """The chain on a log of Taobao-online's shape: the time of each job, and the most memory that all its processes took.
 
-    python -m benchmarks.scale --scale 0.01 [--work FOLDER] [--jobs generate build train dr evaluate] [key=value ...]
+    python -m benchmarks.scale --scale 0.01 [--work FOLDER] [--jobs generate,build,train,dr,evaluate]
+        [key=value ...]
 
 Jobs run one after the other as a user runs them, with 6 GiB for Spark's driver; what they left in FOLDER
 (runs/scale/SCALE) stays there, so that further jobs can follow later. Memory is that of the whole tree of processes, a
@@ -24,7 +25,7 @@ SUBMIT = ["spark-submit", "--driver-memory", "6g"]
 JOBS = {
     "generate": [*SUBMIT, "pipelines/generate_taobao_online.py"],
     "build": [*SUBMIT, "pipelines/build_domains.py"],
-    "train": ["horovodrun", "-np", "2", "training/train.py"],
+    "train": ["horovodrun", "-np", "2", "python", "training/train.py"],
     "dr": [*SUBMIT, "pipelines/dr_longtail.py"],
     "evaluate": [*SUBMIT, "pipelines/evaluate.py"],
 }
@@ -35,20 +36,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=0.001)
     parser.add_argument("--work", type=Path)
-    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
-    known, settings = parser.parse_known_args()
+    parser.add_argument("--jobs", default=",".join(JOBS))
+    parser.add_argument("settings", nargs="*", metavar="key=value")
+    known = parser.parse_args()
     work = known.work or Path(f"runs/scale/{known.scale:g}")
     vectors = [f"model.{name}_vectors={work}/tables/{name}_vectors" for name in ("user", "item")]
-    given = [f"data.scale={known.scale}", f"root={work}", f"data.path={work}/log", *vectors, *settings]
+    given = [f"data.scale={known.scale}", f"root={work}", f"data.path={work}/log", *vectors, *known.settings]
     found = {}
-    for name in tqdm(known.jobs, desc="jobs", unit="job", file=sys.stderr):
+    for name in tqdm(known.jobs.split(","), desc="jobs", unit="job", file=sys.stderr):
         found[name] = measure([*JOBS[name], "--config", "conf/taobao_online.yaml", *given])
     if "build" in found:
         found["build"] |= describe_files(work / "tables" / "samples")
     print(f"{'job':<10}{'seconds':>10}{'GiB':>8}")
     for name, figures in found.items():
         print(f"{name:<10}{figures['seconds_in_all']:>10.0f}{figures['peak_gib']:>8.2f}")
-    print(json.dumps({"scale": known.scale, "settings": settings, **found}))
+    print(json.dumps({"scale": known.scale, "settings": known.settings, **found}))
 
 
 def measure(command: list[str]) -> dict:

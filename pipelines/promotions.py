@@ -30,8 +30,9 @@ class Served:
 
     @property
     def version(self) -> str:
-        """What names the model: that of theta^i where there is one."""
-        return self.key.shared if self.key.config.framework.specific == "none" else self.key.specific
+        """What names theta^S in its state, and theta^i where there is one."""
+        key = self.key
+        return f"{key.shared}.{key.state}" if key.config.framework.specific == "none" else key.specific
 
     def read(self, spark: SparkSession, name: str) -> DataFrame:
         """The table `name` as it was when the model was made."""
