@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
 from pipelines.features import columns, of
 from pipelines.promotions import Served
 from pipelines.ranking import CANDIDATES, rank
@@ -59,8 +58,7 @@ def answer(wanted: DataFrame, served: Served, top_k: int, persist: Callable[[Dat
     for name in of(config.data.features, "row"):
         raise UserError(f'feature "{name}" is the value of a row of the log, and a request has none: leave it out')
     domains = served.read(spark, "domains")
-    path = config.table("domain_parameters")
-    specific = tables.read(spark, path).where(F.col("model_version") == served.version)
+    specific = served.specific(spark)
     users, items = (read_owner(spark, owner, served) for owner in ("user", "item"))
     keyed = domains.select("domain_id", F.col("domain_key").alias("domain"))
     answered = persist(wanted.where("user IS NOT NULL").join(F.broadcast(keyed), "domain"))

@@ -43,15 +43,14 @@ def versions(spark: SparkSession, config: Config, samples: int) -> dict[str, int
     Raises:
         UserError: no build made that version, or a table does not have its version any more.
     """
-    path = config.table("builds")
-    newest = {name: tables.version(spark, config.table(name)) for name in READ}
-    found = None
+    path, found = config.table("builds"), None
     if tables.exists(spark, path):
         of_version = tables.read(spark, path).where(F.col("versions")["samples"] == samples)
         found = of_version.orderBy(F.desc("built_at")).first()
-    if found is None and samples == newest["samples"]:
-        return newest
     if found is None:
+        newest = {name: tables.version(spark, config.table(name)) for name in READ}
+        if samples == newest["samples"]:
+            return newest
         at = f"version {samples} of table {config.table('samples')}, which is at {newest['samples']},"
         raise UserError(f"{at} is of no build: build and train anew")
     for name in READ:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import promotions, tables
+from pipelines import promotions
 from pipelines.answers import answer
 from pipelines.evaluate import SPLIT, auc_by, require_specific
 from pipelines.promotions import Served
@@ -33,8 +33,8 @@ def promote(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
     domain, decisions = config.promote.domain, promotions.read(spark, config)
-    served = promotions.of_domain(spark, decisions, config)
-    if domain is not None and served is None:
+    before = promotions.of_domain(decisions, domain)
+    if domain is not None and before is None:
         raise UserError("no model was promoted yet: promote one for all domains before promote.domain names one")
     auc = auc_served = None
     if config.promote.back_to is not None:
@@ -44,7 +44,8 @@ def promote(spark: SparkSession, config: Config) -> dict:
         wanted = promotions.find_newest(spark, config, domain)
         _require_complete(spark, wanted)
     _require_domain(spark, wanted)
-    if served is not None and config.promote.back_to is None:
+    if before is not None and config.promote.back_to is None:
+        served = promotions.restore(spark, before, domain, config)
         with persisting() as persist:
             auc, auc_served = compare(spark, wanted, served, persist)
     promoted = auc is None or auc >= auc_served - config.promote.margin
@@ -52,14 +53,14 @@ def promote(spark: SparkSession, config: Config) -> dict:
     if not promoted:
         print(
             f"not promoted: mean-domain AUC {auc:.4f} of {wanted.version} is more than {config.promote.margin} below "
-            f"the {auc_served:.4f} of {served.version}, which stays",
+            f"the {auc_served:.4f} of {before['model_version']}, which stays",
             file=sys.stderr,
         )
     return {
         "promoted": promoted,
         "domain": domain,
         "model_version": wanted.version,
-        "model_version_before": served.version if served else None,
+        "model_version_before": before["model_version"] if before else None,
         "mean_domain_auc": auc,
         "mean_domain_auc_before": auc_served,
         "table_version": wanted.key.table_version,
@@ -103,9 +104,7 @@ def compare(
 def _require_complete(spark: SparkSession, wanted: Served) -> None:
     """Raises UserError if the model lacks theta^i of a domain that has rows to learn it from."""
     if wanted.key.config.framework.specific != "none":
-        path = wanted.key.config.table("domain_parameters")
-        specific = tables.read(spark, path).where(F.col("model_version") == wanted.version)
-        require_specific(specific, wanted.read(spark, "domains"), wanted.key)
+        require_specific(wanted.specific(spark), wanted.read(spark, "domains"), wanted.key)
 
 
 def _require_domain(spark: SparkSession, wanted: Served) -> None:

@@ -38,6 +38,11 @@ class Served:
         """The table `name` as it was when the model was made."""
         return tables.read(spark, self.key.config.table(name), self.versions[name])
 
+    def specific(self, spark: SparkSession) -> DataFrame:
+        """The rows of domain_parameters of the model."""
+        path = self.key.config.table("domain_parameters")
+        return tables.read(spark, path).where(F.col("model_version") == self.version)
+
     @classmethod
     def of(cls, spark: SparkSession, key: ModelKey, domain: str | None = None) -> "Served":
         """`key`, with the tables that it was trained on. Raises UserError if they are not there any more."""
@@ -56,12 +61,10 @@ def find_served(spark: SparkSession, config: Config) -> list[Served]:
     return [restore(spark, row, row["domain_key"], config) for row in promoted]
 
 
-def of_domain(spark: SparkSession, decisions: Iterable[Row], config: Config) -> Served | None:
-    """The promoted model that answers for promote.domain, or where that is absent for all domains; None: none does."""
+def of_domain(decisions: Iterable[Row], domain: str | None) -> Row | None:
+    """The decision that holds in `domain`, or, where that is None, for all domains; None: none does."""
     by_domain = {row["domain_key"]: row for row in current(decisions)}
-    domain = config.promote.domain
-    row = by_domain.get(domain, by_domain.get(None))
-    return None if row is None else restore(spark, row, domain, config)
+    return by_domain.get(domain, by_domain.get(None))
 
 
 def find_newest(spark: SparkSession, config: Config, domain: str | None = None) -> Served:

@@ -81,7 +81,7 @@ def deal(wanted: DataFrame, served: list[Served]) -> Iterator[tuple[Served, Data
     """Each model, and the requests of its domain, or those of all that no other model has."""
     taken = [one.domain for one in served if one.domain is not None]
     for one in served:
-        yield one, wanted.where(F.col("domain") == one.domain if one.domain else ~F.col("domain").isin(taken))
+        yield one, wanted.where(~F.col("domain").isin(taken) if one.domain is None else F.col("domain") == one.domain)
 
 
 def stamp(served: Served) -> dict:

@@ -127,10 +127,10 @@ def open_table(path: str) -> DeltaTable:
 
 def require_version(path: str, version: int) -> None:
     """Raises UserError if that version of the Delta table at `path` cannot be read any more."""
-    newest = open_table(path).version()
     try:
         table = DeltaTable(path, version=version)
     except DeltaError:
+        newest = open_table(path).version()
         raise UserError(f"table {path} (version {newest}) has no version {version} any more") from None
     _refuse_missing_files(table, [_local(uri) for uri in table.file_uris()])
 
