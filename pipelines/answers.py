@@ -11,7 +11,6 @@ from pipelines.promotions import Served
 from pipelines.ranking import CANDIDATES, rank
 from pipelines.scoring import domain_part
 from training.config import Config
-from training.errors import UserError
 
 UNKNOWN = -1  # the id of what the model does not know
 
@@ -50,13 +49,8 @@ def answer(wanted: DataFrame, served: Served, top_k: int, persist: Callable[[Dat
     Args:
         wanted: domain, user: the best items of the domain are asked for; domain, user, item: the best of those. Keys;
             rows of a domain that the tables do not have, or without a user, are left out.
-
-    Raises:
-        UserError: the model needs what a request has not.
     """
     spark, config = wanted.sparkSession, served.key.config
-    for name in of(config.data.features, "row"):
-        raise UserError(f'feature "{name}" is the value of a row of the log, and a request has none: leave it out')
     domains = served.read(spark, "domains")
     specific = served.specific(spark)
     users, items = (read_owner(spark, owner, served) for owner in ("user", "item"))

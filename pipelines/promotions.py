@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from pipelines import builds, tables
 from pipelines.adaptation import ModelKey
+from pipelines.features import of
 from training.config import Config, restore_config
 from training.errors import UserError
 from training.growing import newest_stored
@@ -68,7 +69,13 @@ def of_domain(decisions: Iterable[Row], domain: str | None) -> Row | None:
 
 
 def find_newest(spark: SparkSession, config: Config, domain: str | None = None) -> Served:
-    """The model of `config` of the newest version of the tables. Raises UserError if there is none."""
+    """The model of `config` of the newest version of the tables.
+
+    Raises:
+        UserError: there is none, or it needs what a request has not.
+    """
+    for name in of(config.data.features, "row"):
+        raise UserError(f'feature "{name}" is the value of a row of the log, and a request has none: leave it out')
     version = take_snapshot(config).version
     stored = newest_stored(config, version)
     if stored is not None and stored != version:
