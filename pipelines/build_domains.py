@@ -23,7 +23,7 @@ from pipelines.features import columns, definitions, describe, encode, latest, m
 from pipelines.growth import add_rows
 from pipelines.ids import dense_ids
 from pipelines.samples import make_samples
-from pipelines.session import persisting, run_job
+from pipelines.session import persisting, run_job, size_tasks
 from pipelines.sources import read_log, read_vectors
 from training.config import Config
 from training.errors import UserError
@@ -40,9 +40,10 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
             _refuse_features_of_rows(features)
         raw = choice.choose_rows(raw, config.data, positive_at)
         parsed = read_rows(raw, config.data, positive_at)
+        rows_in = _count_rows(parsed, config)
+        size_tasks(spark, rows_in)
         kept = persist(deduplicate(parsed))
-
-        counts = _count_rows(parsed, kept, _write(rejects(parsed), "rejects", config), config)
+        counts = _counts(rows_in, kept, _write(rejects(parsed), "rejects", config), config)
 
         encoded, users, items = _write_keys(kept, config, persist)
         for owner, vectors in read_vectors(spark, config.data).items():
@@ -75,8 +76,8 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
     }
 
 
-def _count_rows(parsed: DataFrame, kept: DataFrame, rejected: DataFrame, config: Config) -> dict:
-    """The row counts of the summary; raises UserError where no row is left, or a label is neither 0 nor 1."""
+def _count_rows(parsed: DataFrame, config: Config) -> int:
+    """How many rows the log has; raises UserError where it has none, or a label is neither 0 nor 1."""
     rows_in, other_labels = parsed.agg(F.count("*"), F.expr("count_if(label NOT IN (0, 1))")).first()
     if rows_in == 0:
         chosen = " and ".join(f"data.{key}" for key in choice.KEYS if getattr(config.data, key) is not None)
@@ -84,6 +85,11 @@ def _count_rows(parsed: DataFrame, kept: DataFrame, rejected: DataFrame, config:
         raise UserError(f"input {config.data.path} has no rows{after}: give a log with at least one row")
     if other_labels:
         check_labels(parsed)
+    return rows_in
+
+
+def _counts(rows_in: int, kept: DataFrame, rejected: DataFrame, config: Config) -> dict:
+    """The row counts of the summary; raises UserError where no row is kept."""
     totals = kept.agg(F.count("*").alias("kept"), F.sum("copies").alias("copies")).first()
     rows_rejected = rejected.count()
     if totals["kept"] == 0:

@@ -25,7 +25,7 @@ from pipelines.choice import choose_rows
 from pipelines.cleaning import check_labels, deduplicate, read_rows, rejects
 from pipelines.ids import dense_ids
 from pipelines.samples import ORDER, make_samples
-from pipelines.session import persisting
+from pipelines.session import persisting, size_tasks
 from pipelines.sources import read_log
 from training.config import Config
 from training.errors import UserError
@@ -52,8 +52,9 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
         raw, positive_at = read_log(spark, data)
         parsed = persist(read_rows(choose_rows(raw, data, positive_at), data, positive_at))
         check_labels(parsed)
-        kept = persist(deduplicate(parsed))
         rows_in, rows_rejected = parsed.agg(F.count("*"), F.count("reason")).first()
+        size_tasks(spark, rows_in)
+        kept = persist(deduplicate(parsed))
         rows_kept = _add(kept, last, "label" in raw.columns, config, persist) if rows_in else 0
         new_rejects = persist(_new_rejects(parsed, config))
         changed = rows_kept > 0

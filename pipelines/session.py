@@ -19,8 +19,12 @@ SETTINGS = {
     "spark.ui.showConsoleProgress": "true",
     # rows come in the order of files, and the writer need not sort them: a task writes three files a bucket
     "spark.sql.maxConcurrentOutputFileWriters": "256",
+    # frames that are persisted are read a few times only, and keys hardly get smaller
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
 }
 TASKS_PER_CORE = 4
+ROWS_A_TASK = 400_000  # hash tables of more strings are slow, and larger ones go to disk
+TASKS = "spark.sql.shuffle.partitions"
 
 
 def spark_session(name: str) -> SparkSession:
@@ -37,7 +41,7 @@ def spark_session(name: str) -> SparkSession:
     given = dict(context.getConf().getAll())
     tasks = TASKS_PER_CORE * context.defaultParallelism
     defaults = {
-        "spark.sql.shuffle.partitions": tasks,
+        TASKS: tasks,
         "spark.databricks.delta.snapshotPartitions": tasks,
         "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "64m",
     }
@@ -45,6 +49,13 @@ def spark_session(name: str) -> SparkSession:
         if key not in given:
             session.conf.set(key, value)
     return session
+
+
+def size_tasks(spark: SparkSession, rows: int) -> None:
+    """Lets shuffles of a job over so many rows have more tasks where they need them, unless told how many."""
+    context = spark.sparkContext
+    if not context.getConf().contains(TASKS):
+        spark.conf.set(TASKS, max(TASKS_PER_CORE * context.defaultParallelism, -(-rows // ROWS_A_TASK)))
 
 
 @contextmanager

@@ -35,11 +35,11 @@ def split_rows(
     """
     given = np.full(len(domains), OPEN, np.int8) if given is None else given
     draws = hash_keys(seed, domains, users, items)
-    order = np.lexsort((items, users, draws, given != OPEN, labels, domains))
-    same = np.ones(len(order), bool)
-    for array in (labels, domains):
-        same[1:] &= array[order][1:] == array[order][:-1]
-    starts = np.flatnonzero(~same | (np.arange(len(order)) == 0))
+    group = domains.astype(np.int64) * 2 + (labels > 0)
+    order = np.lexsort((draws, group * 2 + (given != OPEN)))
+    if np.any(np.diff(draws[order]) == 0):  # samples of one pair, or two pairs of one hash
+        order = np.lexsort((items, users, draws, group * 2 + (given != OPEN)))
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     sizes = np.diff(np.append(starts, len(order)))
     rank = np.arange(len(order)) - np.repeat(starts, sizes)
     free, val, test = (_count(given[order] == split, starts) for split in (OPEN, 1, 2))
