@@ -44,7 +44,7 @@ def main() -> None:
     root = arguments.work / str(arguments.scale)
     settings = [f"root={root}", f"data.path={root}/log", f"data.scale={arguments.scale}", f"training.epochs={EPOCHS}"]
     settings += [f"model.{name}_vectors={root}/tables/{name}_vectors" for name in ("user", "item")]
-    settings += ["framework.name=dn", "training.device=cpu"]
+    settings += ["framework.name=dn", "training.device=cpu", "track=false"]
     build(root, settings)
     shutil.rmtree(root / "models", ignore_errors=True)  # a finished one would not be trained again
     use_cpu(threads=1)

@@ -73,7 +73,7 @@ def main() -> None:
 
 def run_cell(spark: SparkSession, data: str, seed: int, folder: Path) -> dict[str, dict]:
     """Builds, trains, adapts and evaluates all methods on one data set and seed."""
-    common = [f"root={folder}", f"seed={seed}"]
+    common = [f"root={folder}", f"seed={seed}", "track=false"]
     config_path = "conf/ml_latest_small.yaml"
     truth = None
     if data in CONFLICT:

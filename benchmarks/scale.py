@@ -41,7 +41,8 @@ def main() -> None:
     known = parser.parse_args()
     work = known.work or Path(f"runs/scale/{known.scale:g}")
     vectors = [f"model.{name}_vectors={work}/tables/{name}_vectors" for name in ("user", "item")]
-    given = [f"data.scale={known.scale}", f"root={work}", f"data.path={work}/log", *vectors, *known.settings]
+    paths = [f"root={work}", f"data.path={work}/log"]
+    given = [f"data.scale={known.scale}", *paths, *vectors, "track=false", *known.settings]
     found = {}
     for name in tqdm(known.jobs.split(","), desc="jobs", unit="job", file=sys.stderr):
         found[name] = measure([*JOBS[name], "--config", "conf/taobao_online.yaml", *given])

@@ -18,6 +18,7 @@ from training.config import Config
 from training.errors import UserError
 from training.framework_names import framework_name
 from training.snapshot import take_snapshot
+from training.tracking import open_run
 
 SPLIT = "test"
 LARGEST = 10  # domains in the printed table
@@ -50,7 +51,9 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
         for frame, name in ((by_domain, "metrics_by_domain"), (overall, "metrics")):
             tables.append(frame.withColumns(stamp), name, config.table(name))
         print_tables(overall, by_domain, list(names))
-        return {"models": {row["model"]: _metrics(row.asDict()) for row in overall.collect()}}
+        found = {row["model"]: _metrics(row.asDict()) for row in overall.collect()}
+        _track(found, by_domain, key)
+        return {"models": found}
 
 
 def model_names(config: Config) -> dict[str, bool]:
@@ -126,6 +129,15 @@ def _metrics(row: dict) -> dict:
         "logloss",
     )
     return {column: row[column] for column in columns}
+
+
+def _track(found: dict[str, dict], by_domain: DataFrame, key: ModelKey) -> None:
+    """Adds the figures of each model, and those by domain as a table, to the run in MLflow."""
+    tracker = open_run(key.config, key.shared)
+    for model, metrics in found.items():
+        tracker.log({f"{SPLIT}/{model}/{name}": value for name, value in metrics.items()})
+    tracker.log_table(by_domain.drop("domain_id").toPandas(), f"{SPLIT}_by_domain")
+    tracker.finish()
 
 
 def _version_of(names: dict[str, bool], key: ModelKey) -> F.Column:

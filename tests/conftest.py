@@ -79,6 +79,7 @@ def built(spark, tmp_path_factory):
     pq.write_table(pa.table(columns), folder / "log.parquet")
     config = {
         "root": str(folder / "root"),
+        "track": False,
         "data": {
             "source": "parquet",
             "path": str(folder / "log.parquet"),

@@ -14,6 +14,7 @@ SMALL = [
     "training.epochs=1",
     "framework.dr_rounds=1",
     "framework.stop_group=2",
+    "track=false",
 ]
 
 

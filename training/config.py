@@ -123,6 +123,13 @@ class ScoreConfig:
 
 
 @dataclass
+class ServeConfig:
+    """Of pipelines/export_model.py."""
+
+    cached_domains: int = 1000  # whose theta^i the served model keeps in memory
+
+
+@dataclass
 class PromoteConfig:
     """Of pipelines/promote.py."""
 
@@ -181,11 +188,13 @@ class TrainingConfig:
 class Config:
     root: str = MISSING  # tables lie in ROOT/tables, models in ROOT/models
     seed: int = 0
+    track: bool = True  # in MLflow, see training/tracking.py
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     als: ALSConfig = field(default_factory=ALSConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     promote: PromoteConfig = field(default_factory=PromoteConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
     framework: FrameworkConfig = field(default_factory=FrameworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -262,7 +271,7 @@ def read_settings(config_class: type[T], path: str, settings: Sequence[str] = ()
     if not isinstance(values, dict):
         raise UserError(f"config {path} must hold keys and values, as those in conf/ do")
     pairs = [_parse_setting(setting) for setting in settings]
-    given = [(key, path) for key in _flatten(values)] + [(key, "command line") for key, _ in pairs]
+    given = [(key, path) for key in flatten(values)] + [(key, "command line") for key, _ in pairs]
     known = _dotted_keys(config_class, [key for key, _ in given])
     for key, where in given:
         if key not in known:
@@ -321,12 +330,12 @@ def _dotted_keys(config_class: type, given: Sequence[str], prefix: str = "") -> 
     return keys
 
 
-def _flatten(values: dict, prefix: str = "") -> list[str]:
-    keys = []
+def flatten(values: Mapping, prefix: str = "") -> dict[str, Any]:
+    """Values of nested mappings by their dotted keys: {"a": {"b": 1}} becomes {"a.b": 1}."""
+    flat = {}
     for name, value in values.items():
-        nested = isinstance(value, dict)
-        keys.extend(_flatten(value, f"{prefix}{name}.") if nested else [f"{prefix}{name}"])
-    return keys
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def _apply_preset(framework: FrameworkConfig) -> None:
@@ -385,6 +394,7 @@ def _check(config: Config) -> None:
         "als.rank": config.als.rank,
         "als.iterations": config.als.iterations,
         "score.top_k": config.score.top_k,
+        "serve.cached_domains": config.serve.cached_domains,
         "training.epochs": training.epochs,
         "training.batch_size": training.batch_size,
         "training.rounds_per_epoch": training.rounds_per_epoch,

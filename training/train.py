@@ -20,6 +20,7 @@ from training.ranks import Ranks
 from training.shard_files import add_tables, make_shards
 from training.snapshot import Snapshot, take_snapshot
 from training.store import load_theta, save_theta
+from training.tracking import open_run
 from training.trainer import Trainer
 from training.vectors import align_vectors, open_vectors
 from training.versions import model_path, shared_version, specific_version, trained_state
@@ -44,6 +45,8 @@ def train(config: Config) -> dict:
         start_from(model_path(config, shared_version(config, origin)), model, shards, config, snapshot.schema)
     trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
     trainer = trainer_class(model, config, snapshot, ranks, folder, shards)
+    if ranks.is_root:
+        trainer.tracker = open_run(config, folder.name)
     trainer.fit()
     progress = trainer.progress
     save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress), frozen, origin, config)
@@ -53,6 +56,8 @@ def train(config: Config) -> dict:
     elif config.framework.specific != "none":
         model, theta = load_theta(folder, config) if shards else (model, trainer.theta)
         adapt_heads(model, theta, config, snapshot, ranks, version)
+    trainer.tracker.log({"best_epoch": progress.best_epoch, "best_val_mean_domain_auc": progress.best_auc})
+    trainer.tracker.finish()
     return {
         "framework": config.framework.name,
         "model": config.model.name,

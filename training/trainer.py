@@ -25,6 +25,7 @@ from training.ranks import Ranks
 from training.schema import LABEL
 from training.shard_files import ShardCheckpoints, Shards
 from training.snapshot import Snapshot
+from training.tracking import Tracker
 
 PARTS = ("read", "wait", "pull", "push", "allreduce")  # of the time of a round, beside the inner steps
 
@@ -50,7 +51,7 @@ class Trainer:
     """Trains the parameters of `model` in place.
 
     Attributes:
-        theta: the parameters, shared with the module. progress: how far it got.
+        theta: the parameters, shared with the module. progress: how far it got. tracker: where epochs are logged.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Trainer:
         self.model, self.config, self.snapshot, self.ranks = model, config, snapshot, ranks
         self.theta = Parameters.of(model, dict(shards))
         self.progress = Progress()
+        self.tracker = Tracker()
         self.checkpoints = folder / "checkpoints"
         self._shards = ShardCheckpoints(folder, self.theta.shards, ranks)
         self._best = self.theta.clone_trained()
@@ -159,6 +161,9 @@ class Trainer:
             progress.best_epoch, progress.best_auc = epoch, float(np.nan_to_num(auc.mean))
             self.keep_best()
         self.save()
+        speed = {"seconds": seconds, "samples_per_second": rows / seconds}
+        spent = {f"seconds/{part}": value for part, value in parts.items()}
+        self.tracker.log({"val_mean_domain_auc": auc.mean, **speed, **spent}, step=epoch)
         if self.ranks.is_root:
             listed = f"{rows} rows read of {rows} listed"
             spent = ", ".join(f"{part} {value:.1f}" for part, value in parts.items() if value >= 0.05)

@@ -27,7 +27,7 @@ def make_config(tmp_path_factory):
     def make(source, path, *settings):
         folder = tmp_path_factory.mktemp("build")
         file = folder / "config.yaml"
-        file.write_text(f"root: {folder}\ndata:\n  source: {source}\n  path: {path}\n")
+        file.write_text(f"root: {folder}\ntrack: false\ndata:\n  source: {source}\n  path: {path}\n")
         return load_config(str(file), settings)
 
     return make

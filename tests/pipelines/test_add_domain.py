@@ -45,6 +45,7 @@ def served(request, spark, tmp_path):
     file = tmp_path / "config.yaml"
     settings = {
         "root": str(tmp_path / "root"),
+        "track": False,
         "data": {"source": "csv", "path": str(log), "columns": {"label": "label"}, "head_rows": 60},
         "model": {"name": request.param, "embedding_dim": 4, "hidden": [8], "tower": [4]},
         "framework": {**FRAMEWORK, "name": "joint_dr", "stop_group": 1},

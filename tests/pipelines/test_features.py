@@ -268,6 +268,7 @@ def make(tmp_path_factory):
         pq.write_table(pa.Table.from_pylist(log_rows()), folder / "log.parquet")
         config = {
             "root": str(folder / "root"),
+            "track": False,
             "data": {
                 **{"source": "parquet", "path": str(folder / "log.parquet"), "columns": columns},
                 **{"bucket_rows": 60, "head_rows": 50, "features": features},

@@ -37,6 +37,7 @@ def life(spark, keep_rounds, tmp_path_factory):
     write_log(log / "1.csv", {"large": 300, "middle": 120, "small": 60})
     settings = {
         "root": str(folder / "root"),
+        "track": False,
         "data": {"source": "csv", "path": str(log), "columns": {"label": "label"}, "incremental": True},
         "model": {"embedding_dim": 4, "hidden": [8], "dropout": 0.0, "embedding_scale": 0.3},
         "framework": {**FRAMEWORK, "name": "joint_dr", "stop_group": 1},

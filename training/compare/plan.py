@@ -70,7 +70,7 @@ class Work:
     specific: tuple[str, ...]
 
     def load(self, *settings: str, specific: str = "none") -> Config:
-        own = (*self.settings, *settings, f"framework.specific={specific}")
+        own = (*self.settings, *settings, f"framework.specific={specific}", "track=false")
         return load_config(self.config, own)
 
     def portable(self, *settings: str) -> list[str]:

@@ -4,20 +4,38 @@ import json
 import sys
 from pathlib import Path
 
-from training.config import parse_arguments
+from training.config import Config, parse_arguments
 from training.errors import exit_with_user_errors
 from training.pages import render
-from training.report.sections import data_section, learning_section, quality_section
+from training.report.sections import Section, data_section, learning_section, quality_section
+from training.snapshot import take_snapshot
+from training.tracking import open_run
+from training.versions import shared_version
 
 TEMPLATE = Path(__file__).with_name("report.html")
 
 
-def main() -> None:
-    config = parse_arguments(sys.argv[1:])
+def write_report(config: Config) -> Path:
+    """Writes ROOT/report.html, of the model that `config` names. Raises UserError if the tables are not built."""
     sections = [data_section(config), learning_section(config), quality_section(config)]
     path = Path(config.root, "report.html").absolute()
     path.write_text(render(TEMPLATE, title=Path(config.root).name, sections=sections))
-    print(json.dumps({"report": str(path)}))
+    _track(config, path, sections)
+    return path
+
+
+def main() -> None:
+    print(json.dumps({"report": str(write_report(parse_arguments(sys.argv[1:])))}))
+
+
+def _track(config: Config, page: Path, sections: list[Section]) -> None:
+    """Adds the page and its plots to the run in MLflow."""
+    tracker = open_run(config, shared_version(config, take_snapshot(config).version))
+    tracker.log_file(page.read_text(), page.name)
+    for section in sections:
+        for name, svg in section.plots.items():
+            tracker.log_file(svg, f"plots/{name}.svg")
+    tracker.finish()
 
 
 if __name__ == "__main__":
