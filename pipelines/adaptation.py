@@ -14,7 +14,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from torch import nn
 
 from training.adapt import Adapted, Adapter, specific_settings
-from training.batches import Columns
+from training.batches import Columns, to_array
 from training.config import Config
 from training.device import use_cpu
 from training.feed import ORDER
@@ -118,11 +118,3 @@ def to_columns(table: pa.Table, names: Sequence[str]) -> Columns:
     """Some columns, sorted as the trainer's feed sorts them; those of lists of one length have shape (rows, length)."""
     table = table.select(names).sort_by([(name, "ascending") for name in ORDER])
     return {name: to_array(table[name].combine_chunks()) for name in names}
-
-
-def to_array(column: pa.Array) -> np.ndarray:
-    """Numbers, shape (rows,), or lists of numbers of one length, shape (rows, length)."""
-    if pa.types.is_list(column.type):
-        values = column.flatten().to_numpy()
-        return values.reshape(len(column), len(values) // max(len(column), 1))
-    return column.to_numpy()

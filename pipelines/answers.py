@@ -8,11 +8,10 @@ from pyspark.sql import functions as F
 
 from pipelines.features import columns, of
 from pipelines.promotions import Served
-from pipelines.ranking import CANDIDATES, rank
+from pipelines.ranking import rank
 from pipelines.scoring import domain_part
 from training.config import Config
-
-UNKNOWN = -1  # the id of what the model does not know
+from training.ranking import CANDIDATES, UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -14,6 +15,14 @@ from training.vocabularies import number_ids
 WINDOW = 64  # times as many rows as ids may be in a part: where to cut next is looked for in no more
 
 Columns = dict[str, np.ndarray]  # domain_id, user_id, item_id, label, ...: one array a column
+
+
+def to_array(column: pa.Array) -> np.ndarray:
+    """Numbers, shape (rows,), or lists of numbers of one length, shape (rows, length)."""
+    if pa.types.is_list(column.type):
+        values = column.flatten().to_numpy()
+        return values.reshape(len(column), len(values) // max(len(column), 1))
+    return column.to_numpy()
 
 
 def to_features(columns: Columns, device: torch.device) -> dict[str, Tensor]:

@@ -1,0 +1,123 @@
+"""Makes a model for MLflow to serve out of what scoring reads: ROOT/serving/model.
+
+    spark-submit pipelines/export_model.py --config conf/ml_latest_small.yaml [key=value ...]
+    mlflow models serve --env-manager local --model-uri ROOT/serving/model
+
+The model is the one that was promoted, or several where domains have one of their own; without any, that of the
+settings. It names theta^S, theta^i and the files of keys below ROOT, and reads them there: export again after a
+promotion. Keys are written once for each version of the tables.
+"""
+
+import shutil
+import time
+import warnings
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.features import columns, of
+from pipelines.promotions import Served, find_served
+from pipelines.session import run_job
+from training.config import Config
+from training.errors import UserError
+from training.serving import keys
+from training.tracking import open_run
+
+KEYS_A_SLICE = 1_000_000
+CODE = Path(keys.__file__).with_name("pyfunc.py")
+
+
+def export_model(spark: SparkSession, config: Config) -> dict:
+    """Runs the whole job and returns its summary. Raises UserError."""
+    start = time.monotonic()
+    models = [describe(one, write_keys(spark, one)) for one in find_served(spark, config)]
+    path = Path(config.root, "serving", "model").absolute()
+    save(path, models, config)
+    tracker = open_run(config, models[0]["model_version"].split(".")[0])
+    tracker.log_folder(path, "model")
+    tracker.finish()
+    return {
+        "model": str(path),
+        "models": len(models),
+        "model_version": models[0]["model_version"],
+        "table_version": models[0]["table_version"],
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def write_keys(spark: SparkSession, served: Served) -> dict[str, str]:
+    """By user, item and domain the folder below ROOT with their keys, ids and features, which is written if need be."""
+    config = served.key.config
+    folders = {}
+    for owner in ("user", "item", "domain"):
+        table = f"{owner}s"
+        if owner == "domain":
+            chosen = [F.col("domain_key").alias("key"), F.col("domain_id").cast("bigint").alias("id")]
+        else:
+            chosen = ["key", "id", *columns(of(config.data.features, owner))]
+        folders[owner] = f"serving/keys/{table}-{served.versions[table]}"
+        _write(served.read(spark, table).select(chosen), Path(config.root, folders[owner]).absolute())
+    return folders
+
+
+def _write(frame: DataFrame, folder: Path) -> None:
+    if folder.exists():
+        return
+    slices = -(-frame.count() // KEYS_A_SLICE)
+    aside = folder.with_name(f".{folder.name}.{uuid4().hex}")
+
+    def write(of_slice: pa.Table) -> pa.Table:
+        number = of_slice["slice"][0].as_py()
+        keys.write_slice(of_slice.drop_columns("slice"), aside, number, slices)
+        return pa.table({"keys": [len(of_slice)]})
+
+    sliced = frame.withColumn("slice", F.pmod(F.crc32("key"), F.lit(slices)).cast("int"))
+    sliced.groupBy("slice").applyInArrow(write, "keys long").collect()
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def describe(served: Served, folders: dict[str, str]) -> dict:
+    """What training/serving/ranker.py opens a model by."""
+    return {
+        "domain": served.domain,
+        "model_version": served.version,
+        "table_version": served.key.table_version,
+        "settings": asdict(served.key.config),
+        "keys": folders,
+    }
+
+
+def save(path: Path, models: list[dict], config: Config) -> None:
+    """Writes the model at `path`, in place of one that is there. Raises UserError where MLflow is not installed."""
+    try:
+        mlflow = import_module("mlflow")
+    except ImportError:
+        raise UserError("MLflow is not installed, and a model for it cannot be made: pip install mlflow") from None
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
+
+    keys_in = [ColSpec("string", "domain"), ColSpec("string", "user"), ColSpec(Array(DataType.string), "items")]
+    root = str(Path(config.root).absolute())
+    aside = path.with_name(f".{path.name}.{uuid4().hex}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "An input example was not provided")
+        mlflow.pyfunc.save_model(
+            aside,
+            python_model=str(CODE),
+            model_config={"served": models, "root": root, "cached_domains": config.serve.cached_domains},
+            signature=ModelSignature(Schema(keys_in), params=ParamSchema([ParamSpec("top_k", "long", 0)])),
+            pip_requirements=["mamdr"],
+        )
+    shutil.rmtree(path, ignore_errors=True)
+    aside.rename(path)
+
+
+if __name__ == "__main__":
+    run_job("export_model", export_model)
