@@ -50,7 +50,7 @@ def als_vectors(spark: SparkSession, config: Config) -> dict:
             seed=config.seed,
         ).fit(positives)
         for name, factors in (("user", model.userFactors), ("item", model.itemFactors)):
-            keys = tables.read(spark, config.table(f"{name}s"))
+            keys = tables.read(spark, config.table(f"{name}s"), snapshot.versions[f"{name}s"])
             vectors = factors.join(keys, "id").select("key", F.col("features").alias("vector"))
             tables.overwrite(vectors, "vectors", config.table(f"{name}_vectors"))
             counts[f"{name}s"] = tables.read(spark, config.table(f"{name}_vectors")).count()

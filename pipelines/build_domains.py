@@ -18,6 +18,7 @@ from pipelines.buckets import (
     samples_by_domain,
     with_ids,
 )
+from pipelines.checks import require_sound
 from pipelines.cleaning import Features, check_labels, deduplicate, read_rows, rejects
 from pipelines.features import columns, definitions, describe, encode, latest, moments, of, vocabularies
 from pipelines.growth import add_rows
@@ -33,7 +34,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
     source_version = builds.source_version(spark, config)
-    with persisting() as persist:
+    with builds.marked(spark), persisting() as persist:
         raw, positive_at = read_log(spark, config.data)
         labelled, features = "label" in raw.columns, config.data.features
         if not labelled:
@@ -64,6 +65,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         _write(describe_domains(plan, tables.read(spark, config.table("samples"))), "domains", config)
         tables.create_table(spark, "domain_parameters", config.table("domain_parameters"))
         _check_count("samples written", samples_made, "samples planned", plan.agg(F.sum("rows")).first()[0])
+        require_sound(spark, config)
         builds.record(spark, config, source_version, builds.latest_time(kept))
     seconds = time.monotonic() - start
     return {

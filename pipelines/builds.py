@@ -1,5 +1,7 @@
 """The table builds: which versions of the tables belong together, and how far the log was read for them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -8,10 +10,19 @@ from pyspark.sql import functions as F
 from pipelines import tables
 from training.config import Config, DataConfig
 from training.errors import UserError
-from training.snapshot import require_version
+from training.snapshot import MARK, READ, require_version
 
-READ = ("samples", "domains", "users", "items")
-TABLES = (*READ, "rejects")
+BELONGING = ("samples", "domains", "users", "items")  # to a model
+
+
+@contextmanager
+def marked(spark: SparkSession) -> Iterator[None]:
+    """Lets the commits of the block carry the mark of a build, see training/snapshot.py."""
+    spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", MARK)
+    try:
+        yield
+    finally:
+        spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
 
 
 def record(spark: SparkSession, config: Config, source_version: int | None, latest: float | None) -> None:
@@ -21,7 +32,7 @@ def record(spark: SparkSession, config: Config, source_version: int | None, late
         source_version: of the log when it was read, see `source_version`.
         latest: the largest time of all rows of this log that were kept.
     """
-    versions = {name: tables.version(spark, config.table(name)) for name in TABLES}
+    versions = {name: tables.version(spark, config.table(name)) for name in READ}
     schema = "path STRING, source_version BIGINT, latest DOUBLE, versions MAP<STRING, BIGINT>"
     row = spark.createDataFrame([(config.data.path, source_version, latest, versions)], schema)
     tables.append(row.withColumn("built_at", F.current_timestamp()), "builds", config.table("builds"))
@@ -48,14 +59,14 @@ def versions(spark: SparkSession, config: Config, samples: int) -> dict[str, int
         of_version = tables.read(spark, path).where(F.col("versions")["samples"] == samples)
         found = of_version.orderBy(F.desc("built_at")).first()
     if found is None:
-        newest = {name: tables.version(spark, config.table(name)) for name in READ}
+        newest = {name: tables.version(spark, config.table(name)) for name in BELONGING}
         if samples == newest["samples"]:
             return newest
         at = f"version {samples} of table {config.table('samples')}, which is at {newest['samples']},"
         raise UserError(f"{at} is of no build: build and train anew")
-    for name in READ:
+    for name in BELONGING:
         require_version(config.table(name), found["versions"][name])
-    return {name: found["versions"][name] for name in READ}
+    return {name: found["versions"][name] for name in BELONGING}
 
 
 def source_version(spark: SparkSession, config: Config) -> int | None:

@@ -33,7 +33,7 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
     test = samples.where(F.col("split") == SPLIT)
     if test.isEmpty():
         raise UserError(f"table {config.table('samples')} has no {SPLIT} rows: build it with such a data.split")
-    domains = tables.read(spark, config.table("domains"))
+    domains = tables.read(spark, config.table("domains"), snapshot.versions["domains"])
     specific = tables.read(spark, config.table("domain_parameters")).where(F.col("model_version") == key.specific)
     if any(names.values()):
         require_specific(specific, domains, key)

@@ -107,7 +107,7 @@ def save(path: Path, models: list[dict], config: Config) -> None:
     root = str(Path(config.root).absolute())
     aside = path.with_name(f".{path.name}.{uuid4().hex}")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "An input example was not provided")
+        warnings.filterwarnings("ignore", ".*An input example was not provided")
         mlflow.pyfunc.save_model(
             aside,
             python_model=str(CODE),

@@ -21,6 +21,7 @@ from pipelines.buckets import (
     samples_by_domain,
     with_ids,
 )
+from pipelines.checks import require_sound
 from pipelines.choice import choose_rows
 from pipelines.cleaning import check_labels, deduplicate, read_rows, rejects
 from pipelines.ids import dense_ids
@@ -47,7 +48,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
     last = _require_growing(spark, config)
     builds.undo_unfinished(spark, config, last)
     source_version = builds.source_version(spark, config)
-    with persisting() as persist:
+    with builds.marked(spark), persisting() as persist:
         data = builds.unread(config.data, last)
         raw, positive_at = read_log(spark, data)
         parsed = persist(read_rows(choose_rows(raw, data, positive_at), data, positive_at))
@@ -62,6 +63,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
             tables.append(new_rejects, "rejects", config.table("rejects"))
             changed = True
         if changed:
+            require_sound(spark, config)
             builds.record(spark, config, source_version, _latest(kept, last, config))
     counts = {name: tables.read(spark, config.table(name)).count() for name in ("samples", "domains", "users", "items")}
     seconds = time.monotonic() - start

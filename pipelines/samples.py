@@ -39,7 +39,10 @@ def make_samples(
 
     def finish(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for bucket in whole_buckets(batches):
-            yield from finish_bucket(bucket, data.split, seed, labelled).to_batches()
+            samples = finish_bucket(bucket, data.split, seed, labelled)
+            if data.columns.event is None:
+                refuse_doubles(samples)
+            yield from samples.to_batches()
 
     # which of two samples of a pair goes to which split must not depend on the order that features come in
     within = ("domain_id", "user_id", "item_id", "label", *of_rows) if of_rows else ()
@@ -104,6 +107,15 @@ def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bo
         if name not in PLACED:
             samples = samples.append_column(name, rows[name])
     return samples.sort_by([(name, "ascending") for name in ORDER])  # Spark's own sort then finds it in order
+
+
+def refuse_doubles(samples: pa.Table) -> None:
+    """Raises RuntimeError if a (domain, user, item) of a bucket is two samples, in one split or in two."""
+    keys = [samples[name].to_numpy() for name in ("item_id", "user_id", "domain_id")]
+    order = np.lexsort(keys)
+    same = np.logical_and.reduce([np.diff(key[order]) == 0 for key in keys])
+    if same.any():
+        raise RuntimeError(f"bucket {samples['bucket'][0]}: {same.sum()} pairs of a domain, user and item come twice")
 
 
 def _given_splits(rows: pa.Table) -> np.ndarray:

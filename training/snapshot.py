@@ -1,6 +1,10 @@
-"""What a run reads: one pinned version of the samples, its files and their row counts, and the domains."""
+"""What a run reads: pinned versions of the tables, the files of the samples and their row counts, and the domains.
 
-from collections.abc import Sequence
+The commits of a build carry a mark, and a build is published by its row in the table builds. What it has written until
+then, or what it wrote and its checks refused, is passed over; a commit that somebody else made is not.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,6 +18,9 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from training.config import Config
 from training.errors import UserError
 from training.schema import Feature, Schema
+
+READ = ("samples", "domains", "users", "items", "features", "rejects")  # what a build makes and others read
+MARK = "written by build_domains"  # the userMetadata of its commits
 
 
 @dataclass(frozen=True)
@@ -50,10 +57,15 @@ class Domains:
 
 @dataclass(frozen=True)
 class Snapshot:
-    version: int  # of the samples table
+    versions: dict[str, int]  # by table
     files: tuple[DataFile, ...]
     schema: Schema
     domains: Domains
+
+    @property
+    def version(self) -> int:
+        """That of the samples."""
+        return self.versions["samples"]
 
     def rows_by_bucket(self, split: str) -> dict[int, int]:
         """The listed rows of each bucket of `split`."""
@@ -71,40 +83,69 @@ class Snapshot:
 
 
 def take_snapshot(config: Config) -> Snapshot:
-    """Resolves the newest version of the tables and lists its files.
+    """Resolves the versions of the tables and lists the files of the samples.
 
     Raises:
         UserError: a table is missing or empty, or the samples have deletion vectors, which the feed cannot apply, or
-            lack a file.
+            lack a file; as `published_versions`.
     """
-    samples = open_table(config.table("samples"))
+    versions = published_versions(config)
+    samples = open_table(config.table("samples"), versions["samples"])
     _refuse_deletion_vectors(samples)
     files = tuple(_list_files(samples))
     if not files:
         raise UserError(f"table {config.table('samples')} is empty: build it again")
     _refuse_missing_files(samples, [file.path for file in files])
-    domains = read_columns(config.table("domains"), [field.name for field in fields(Domains)])
+    names = [field.name for field in fields(Domains)]
+    domains = read_columns(config.table("domains"), names, version=versions["domains"])
     order = np.argsort(domains["domain_id"])
     return Snapshot(
-        version=samples.version(),
+        versions=versions,
         files=files,
-        schema=read_schema(config, domains=len(order)),
+        schema=read_schema(config, versions, domains=len(order)),
         domains=Domains(**{name: column[order] for name, column in domains.items()}),
     )
 
 
-def read_schema(config: Config, domains: int) -> Schema:
+def published_versions(config: Config) -> dict[str, int]:
+    """By table the version to read: the newest that no build has left behind without being published.
+
+    Raises:
+        UserError: the first build of these tables was not finished, or a version that was published is gone.
+    """
+    last, versions = _last_build(config.table("builds")), {}
+    for name in READ if config.data.features else (name for name in READ if name != "features"):
+        table = open_table(config.table(name))
+        newer = table.version() - last.get(name, -1)
+        left = newer > 0 and any(commit.get("userMetadata") == MARK for commit in table.history(newer))
+        if left and name not in last:
+            raise UserError(
+                f"table {table.table_uri} is of a build that did not finish: run pipelines/build_domains.py"
+            )
+        versions[name] = last[name] if left else table.version()
+    return versions
+
+
+def _last_build(path: str) -> dict[str, int]:
+    """By table the versions that the newest row of the table builds has; none where there is no row."""
+    columns = ["built_at", "versions"]
+    files = column_files(path, columns) if DeltaTable.is_deltatable(path) else []
+    rows = [row for file in files for row in pq.ParquetFile(file).read(columns).to_pylist()]
+    return dict(max(rows, key=lambda row: row["built_at"])["versions"]) if rows else {}
+
+
+def read_schema(config: Config, versions: Mapping[str, int], domains: int) -> Schema:
     """What the samples consist of: the ids, and the features that the config names, as the table features has them.
 
     Raises:
         UserError: a feature was not built, or as something else.
     """
-    sizes = {"user_id": count_rows(config.table("users")), "item_id": count_rows(config.table("items"))}
+    sizes = {f"{owner}_id": count_rows(config.table(f"{owner}s"), versions[f"{owner}s"]) for owner in ("user", "item")}
     wanted = config.data.features
     if not wanted:
         return Schema.of({**sizes, "domain_id": domains})
     path = config.table("features")
-    columns = read_columns(path, ["name", "kind", "vocabulary", "size", "length"])
+    columns = read_columns(path, ["name", "kind", "vocabulary", "size", "length"], version=versions["features"])
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     built = {feature.name: feature for feature in (Feature(*row) for row in rows)}
     further = []
@@ -117,39 +158,44 @@ def read_schema(config: Config, domains: int) -> Schema:
     return Schema.of({**sizes, "domain_id": domains}, further)
 
 
-def open_table(path: str) -> DeltaTable:
-    """The newest version of the Delta table at `path`. Raises UserError if there is none."""
+def open_table(path: str, version: int | None = None) -> DeltaTable:
+    """The Delta table at `path`, by default its newest version. Raises UserError if there is none."""
     try:
-        return DeltaTable(path)
+        return DeltaTable(path, version=version)
     except TableNotFoundError:
         raise UserError(f"table {path} does not exist: run pipelines/build_domains.py with the same config") from None
+    except DeltaError:
+        if version is None:
+            raise
+        newest = DeltaTable(path).version()
+        raise UserError(f"table {path} (version {newest}) has no version {version} any more") from None
 
 
 def require_version(path: str, version: int) -> None:
     """Raises UserError if that version of the Delta table at `path` cannot be read any more."""
-    try:
-        table = DeltaTable(path, version=version)
-    except DeltaError:
-        newest = open_table(path).version()
-        raise UserError(f"table {path} (version {newest}) has no version {version} any more") from None
+    table = open_table(path, version)
     _refuse_missing_files(table, [_local(uri) for uri in table.file_uris()])
 
 
-def count_rows(path: str) -> int:
-    return sum(_actions(open_table(path))["num_records"])
+def count_rows(path: str, version: int | None = None) -> int:
+    return sum(_actions(open_table(path, version))["num_records"])
 
 
-def read_columns(path: str, columns: list[str], partition: dict[str, str] | None = None) -> dict[str, np.ndarray]:
+def read_columns(
+    path: str, columns: list[str], partition: dict[str, str] | None = None, version: int | None = None
+) -> dict[str, np.ndarray]:
     """Some columns of a small Delta table, or of one partition. Raises UserError if one is not there."""
-    parts = [pq.ParquetFile(file).read(columns=columns) for file in column_files(path, columns, partition)]
+    parts = [pq.ParquetFile(file).read(columns=columns) for file in column_files(path, columns, partition, version)]
     return {
         name: np.concatenate([part[name].to_numpy() for part in parts]) if parts else np.array([]) for name in columns
     }
 
 
-def column_files(path: str, columns: list[str], partition: dict[str, str] | None = None) -> list[str]:
+def column_files(
+    path: str, columns: list[str], partition: dict[str, str] | None = None, version: int | None = None
+) -> list[str]:
     """The files of a Delta table, or of one partition, which have `columns`. Raises UserError if one is not there."""
-    table = open_table(path)
+    table = open_table(path, version)
     present = [field.name for field in table.schema().fields]
     for column in columns:
         if column not in present:

@@ -20,7 +20,7 @@ from torch import Tensor
 from training.aside import written_aside
 from training.config import Config
 from training.errors import UserError
-from training.snapshot import column_files, open_table
+from training.snapshot import column_files, open_table, published_versions
 
 ROWS = 1 << 18  # at a time
 
@@ -39,7 +39,7 @@ def load_vectors(config: Config) -> dict[str, Tensor]:
 def align_vectors(config: Config) -> dict[str, Path]:
     """By feature the file of its vectors under ROOT/vectors, made unless it is there. Raises as `load_vectors`."""
     paths = {"user_id": config.model.user_vectors, "item_id": config.model.item_vectors}
-    keys = {"user_id": config.table("users"), "item_id": config.table("items")}
+    keys = {"user_id": "users", "item_id": "items"}
     return {name: _align(name, path, keys[name], config) for name, path in paths.items() if path is not None}
 
 
@@ -48,8 +48,8 @@ def open_vectors(path: Path) -> Tensor:
     return torch.from_numpy(np.load(path, mmap_mode="c"))
 
 
-def _align(name: str, path: str, keys_path: str, config: Config) -> Path:
-    versions = [open_table(table).version() for table in (keys_path, path)]
+def _align(name: str, path: str, keys: str, config: Config) -> Path:
+    versions = published_versions(config)[keys], open_table(path).version()
     folder = Path(config.root, "vectors").absolute()
     source = f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
     target = folder / f"{source}-{versions[0]}-{versions[1]}.npy"
@@ -57,16 +57,16 @@ def _align(name: str, path: str, keys_path: str, config: Config) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with written_aside(target) as aside:
-        _write(aside, path, keys_path)
+        _write(aside, path, config.table(keys), versions[0])
     for old in folder.glob(f"{source}-*.npy"):  # a model that reads it has a link of its own
         if old != target:
             old.unlink(missing_ok=True)
     return target
 
 
-def _write(target: Path, path: str, keys_path: str) -> None:
+def _write(target: Path, path: str, keys_path: str, keys_version: int) -> None:
     """Writes the vectors at `path` in the order of the ids of the keys at `keys_path`, zeros where a key has none."""
-    hashes, ids = _hashed_keys(keys_path)
+    hashes, ids = _hashed_keys(keys_path, keys_version)
     table, written = None, np.zeros(len(ids), bool)
     for keys, vectors in _read(path, "vector"):
         lengths = vectors.value_lengths()
@@ -87,9 +87,9 @@ def _write(target: Path, path: str, keys_path: str) -> None:
         print(f"{(~written).sum()} of {len(ids)} keys have no vector in {path}: zeros", file=sys.stderr)
 
 
-def _hashed_keys(path: str) -> tuple[np.ndarray, np.ndarray]:
+def _hashed_keys(path: str, version: int) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of the keys in a table (key, id), sorted, and the ids of those keys."""
-    parts = [(_hash(keys), ids.to_numpy()) for keys, ids in _read(path, "id")]
+    parts = [(_hash(keys), ids.to_numpy()) for keys, ids in _read(path, "id", version)]
     hashes, ids = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(hashes)
     hashes = hashes[order]
@@ -98,9 +98,9 @@ def _hashed_keys(path: str) -> tuple[np.ndarray, np.ndarray]:
     return hashes, ids[order]
 
 
-def _read(path: str, column: str) -> Iterator[tuple[pa.Array, pa.Array]]:
+def _read(path: str, column: str, version: int | None = None) -> Iterator[tuple[pa.Array, pa.Array]]:
     """The columns key and `column` of a Delta table, some rows at a time."""
-    for file in column_files(path, ["key", column]):
+    for file in column_files(path, ["key", column], version=version):
         for batch in pq.ParquetFile(file).iter_batches(ROWS, columns=["key", column]):
             yield batch.column("key"), batch.column(column)
 

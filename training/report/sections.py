@@ -10,7 +10,7 @@ from deltalake.exceptions import TableNotFoundError
 from training.config import Config
 from training.framework_names import framework_name
 from training.plots import COLOR, OTHER_COLORS, axes
-from training.snapshot import open_table, take_snapshot
+from training.snapshot import open_table, published_versions, take_snapshot
 from training.store import is_stored, read_manifest, state_of
 from training.versions import model_path, shared_version, specific_version
 
@@ -33,7 +33,8 @@ class Section:
 def data_section(config: Config) -> Section:
     """Sizes and label rates of domains, and rejected rows. Raises UserError if the tables are not built."""
     columns = ["rows", "rows_train", "positives_train", "head"]
-    domains = open_table(config.table("domains")).to_pandas(columns=columns)
+    versions = published_versions(config)
+    domains = open_table(config.table("domains"), versions["domains"]).to_pandas(columns=columns)
     counts = {
         "samples": domains["rows"].sum(),
         "domains": len(domains),
@@ -56,7 +57,7 @@ def data_section(config: Config) -> Section:
         own.set_xlabel("share of positives among training samples")
         own.set_ylabel("domains")
     section.plots["Label rates of the domains"] = svg.getvalue()
-    rejects = open_table(config.table("rejects")).to_pandas(columns=["column", "reason"])
+    rejects = open_table(config.table("rejects"), versions["rejects"]).to_pandas(columns=["column", "reason"])
     if len(rejects):
         reasons = rejects.groupby(["column", "reason"]).size().sort_values(ascending=False)
         names = [f"{column}: {reason}" for column, reason in reasons.index]

@@ -1,0 +1,48 @@
+"""How fast the served model answers for 100 candidates: domains that it is asked for the first time, and again.
+
+    python benchmarks/serving.py --config conf/ml_latest_small.yaml [key=value ...]
+
+Settings are those that pipelines/export_model.py ran with. The model answers in this process, without HTTP. Prints a
+table and, as the last line, one JSON object.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from training.config import parse_arguments
+from training.snapshot import read_columns
+
+CANDIDATES = 100
+DOMAINS = 500  # at most
+
+
+def main() -> None:
+    config = parse_arguments(sys.argv[1:])
+    rng = np.random.default_rng(config.seed)
+    users, items = (read_columns(config.table(name), ["key"])["key"] for name in ("users", "items"))
+    domains = rng.permutation(read_columns(config.table("domains"), ["domain_key"])["domain_key"])[:DOMAINS]
+    model = mlflow.pyfunc.load_model(str(Path(config.root, "serving", "model")))
+    found = {}
+    for name in ("cold", "warm"):
+        milliseconds = []
+        for domain in domains:
+            asked = rng.choice(items, min(CANDIDATES, len(items)), replace=False).tolist()
+            request = pd.DataFrame({"domain": [domain], "user": [rng.choice(users)], "items": [asked]})
+            start = time.perf_counter()
+            model.predict(request)
+            milliseconds.append(1000 * (time.perf_counter() - start))
+        found[name] = dict(zip(("p50_ms", "p99_ms"), np.percentile(milliseconds, [50, 99]).round(2), strict=True))
+    print(f"{'domains':<10}{'p50':>8}{'p99':>8}   ms")
+    for name, figures in found.items():
+        print(f"{name:<10}{figures['p50_ms']:>8.1f}{figures['p99_ms']:>8.1f}")
+    print(json.dumps({"domains": len(domains), "candidates": CANDIDATES, **found}))
+
+
+if __name__ == "__main__":
+    main()

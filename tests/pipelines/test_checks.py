@@ -1,0 +1,124 @@
+"""What a build has written is read only when its checks have passed."""
+
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import functions as F
+
+from pipelines import build_domains, growth, tables
+from pipelines.samples import refuse_doubles
+from training.errors import UserError
+from training.snapshot import published_versions, take_snapshot
+from training.train import train
+
+LABELLED = "data.columns.label=label"
+
+
+@pytest.fixture(scope="module")
+def sound(spark, make_config, tmp_path_factory):
+    """The config of tables that passed their checks."""
+    config = make_config("csv", write_log(tmp_path_factory.mktemp("log")), LABELLED)
+    build_domains.build(spark, config)
+    return config
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log"
+    path.mkdir()
+    return write_log(path)
+
+
+def write_log(path):
+    """A folder with a log of twenty rows of one domain, which it returns."""
+    (path / "1.csv").write_text("domain,user,item,label\n" + "".join(f"a,u{n % 5},i{n},{n % 2}\n" for n in range(20)))
+    return path
+
+
+def one_row_more(describe):
+    """Lets a function that describes domains count a training row that is not there."""
+
+    def describe_wrongly(*arguments):
+        described = describe(*arguments)
+        return described.withColumns({name: F.col(name) + 1 for name in ("rows", "rows_train")})
+
+    return describe_wrongly
+
+
+@contextmanager
+def edited(spark, config, table, statement):
+    """Changes a table for the time of the block."""
+    path = config.table(table)
+    before = tables.version(spark, path)
+    spark.sql(statement.format(f"delta.`{path}`"))
+    yield
+    tables.restore(spark, path, before)
+
+
+def test_a_build_that_fails_a_check_is_not_read_and_the_next_one_is(spark, make_config, log, monkeypatch):
+    config = make_config("csv", log, LABELLED)
+    build_domains.build(spark, config)
+    published = published_versions(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(build_domains, "describe_domains", one_row_more(build_domains.describe_domains))
+        with pytest.raises(
+            UserError, match=r"sql/checks/domains.sql \(1 domains whose samples .*not published: those of"
+        ):
+            build_domains.build(spark, config)
+    assert tables.version(spark, config.table("samples")) > published["samples"]
+    assert published_versions(config) == published
+    assert take_snapshot(config).domains.rows_train.tolist() == [12]
+    build_domains.build(spark, config)
+    assert published_versions(config)["samples"] == tables.version(spark, config.table("samples"))
+
+
+def test_a_first_build_that_fails_a_check_leaves_nothing_to_train_on(spark, make_config, log, monkeypatch):
+    config = make_config("csv", log, LABELLED)
+    monkeypatch.setattr(build_domains, "describe_domains", one_row_more(build_domains.describe_domains))
+    with pytest.raises(UserError, match="failed the check"):
+        build_domains.build(spark, config)
+    with pytest.raises(UserError, match="is of a build that did not finish: run pipelines/build_domains.py"):
+        train(config)
+
+
+def test_growth_that_fails_a_check_is_taken_back_by_the_next_one(spark, make_config, log, monkeypatch):
+    config = make_config("csv", log, LABELLED, "data.incremental=true")
+    build_domains.build(spark, config)
+    published = published_versions(config)
+    (log / "2.csv").write_text("domain,user,item,label\nb,u1,i1,1\nb,u2,i1,0\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(growth, "describe_domains", one_row_more(growth.describe_domains))
+        with pytest.raises(UserError, match="failed the check"):
+            build_domains.build(spark, config)
+    assert published_versions(config) == published
+    assert len(take_snapshot(config).domains) == 1
+    summary = build_domains.build(spark, config)
+    assert (summary["rows_kept"], summary["domains"]) == (2, 2)
+    assert len(take_snapshot(config).domains) == 2
+
+
+def test_rows_that_somebody_deletes_are_gone_for_the_trainer(spark, sound):
+    with edited(spark, sound, "samples", "DELETE FROM {} WHERE user_id = 0"):
+        rows = take_snapshot(sound).rows_by_bucket("train")
+        there = tables.read(spark, sound.table("samples")).where("split = 'train'").count()
+        assert sum(rows.values()) == there < 12
+
+
+def test_a_pair_that_comes_twice_in_a_bucket_is_an_error():
+    columns = {"domain_id": [1, 1, 2], "user_id": [5, 5, 5], "item_id": [7, 7, 7], "bucket": [3, 3, 3]}
+    refuse_doubles(pa.table({**columns, "item_id": [7, 8, 7]}))
+    with pytest.raises(RuntimeError, match="bucket 3: 1 pairs of a domain, user and item come twice"):
+        refuse_doubles(pa.table(columns))
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "problem"),
+    [
+        ("users", "DELETE FROM {} WHERE id = 1", "1 tables have ids with gaps"),
+        ("items", "DELETE FROM {} WHERE id >= 18", "1 tables lack ids that samples have"),
+    ],
+)
+def test_tables_that_do_not_fit_together_fail(spark, sound, table, change, problem):
+    with edited(spark, sound, table, change), pytest.raises(UserError, match=problem):
+        build_domains.require_sound(spark, sound)
