@@ -36,7 +36,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
     source_version = builds.source_version(spark, config)
     with builds.marked(spark), persisting() as persist:
         raw, positive_at = read_log(spark, config.data)
-        labelled, features = "label" in raw.columns, config.data.features
+        labelled, events, features = "label" in raw.columns, "event" in raw.columns, config.data.features
         if not labelled:
             _refuse_features_of_rows(features)
         raw = choice.choose_rows(raw, config.data, positive_at)
@@ -60,7 +60,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         sized = persist(samples_by_domain(log, keyed.withColumn("ctr_ratio", ratio), labelled))
         plan = persist(plan_buckets(sized, config.data))
         owners = {f"{owner}_id": table for owner, table in (("user", users), ("item", items)) if of(features, owner)}
-        samples = make_samples(assign_buckets(log, plan, labelled), config.data, config.seed, labelled, owners)
+        samples = make_samples(assign_buckets(log, plan, labelled), config.data, config.seed, labelled, owners, events)
         samples_made = _write(samples, "samples", config, definitions(features)).count()
         _write(describe_domains(plan, tables.read(spark, config.table("samples"))), "domains", config)
         tables.create_table(spark, "domain_parameters", config.table("domain_parameters"))

@@ -22,13 +22,19 @@ NO_OWNERS: Mapping[str, DataFrame] = MappingProxyType({})
 
 
 def make_samples(
-    placed: DataFrame, data: DataConfig, seed: int, labelled: bool, owners: Mapping[str, DataFrame] = NO_OWNERS
+    placed: DataFrame,
+    data: DataConfig,
+    seed: int,
+    labelled: bool,
+    owners: Mapping[str, DataFrame] = NO_OWNERS,
+    events: bool = False,
 ) -> DataFrame:
     """Draws negatives (unless `labelled`), splits (unless `placed` has a split) by bucket, and adds features.
 
     Args:
         placed: see `assign_buckets`; columns beyond PLACED are features of the rows.
         owners: the tables with features of users and items, by user_id and item_id.
+        events: whether a (domain, user, item) may be several samples.
 
     Returns:
         The columns of the samples table. A partition has one bucket after the other, each by split, domain, user, item
@@ -40,7 +46,7 @@ def make_samples(
     def finish(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for bucket in whole_buckets(batches):
             samples = finish_bucket(bucket, data.split, seed, labelled)
-            if data.columns.event is None:
+            if not events:
                 refuse_doubles(samples)
             yield from samples.to_batches()
 
