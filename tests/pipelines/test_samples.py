@@ -68,7 +68,7 @@ def test_rows_planned_are_made_under_any_ratio_and_with_two_samples_of_a_pair(sp
     domains = spark.createDataFrame(ratios, "domain_id INT, domain_key STRING, ctr_ratio DOUBLE")
     data = DataConfig(source="csv", path="log.csv", bucket_rows=20)
     plan = plan_buckets(samples_by_domain(log, domains, labelled=False), data).cache()
-    samples = make_samples(assign_buckets(log, plan, labelled=False), data, 3, labelled=False)
+    samples = make_samples(assign_buckets(log, plan, labelled=False), data, 3, labelled=False, events=True)
     assert log.count() > log.distinct().count()
     assert_df_equality(
         samples.groupBy("domain_id").agg(F.count("*").alias("rows")),
