@@ -4,21 +4,37 @@ Each is a query with a row a problem: what it is, and how many `rows` have it. N
 of the tables, see sql/tables; that no (domain, user, item) is two samples is checked when a bucket is made.
 """
 
+from dataclasses import asdict
+
 from pyspark.sql import SparkSession
 
-from pipelines import tables
+from pipelines import builds, tables
 from pipelines.builds import BELONGING
 from training.config import Config
 from training.errors import UserError
+from training.snapshot import require_version
 
 
 def require_sound(spark: SparkSession, config: Config) -> None:
     """Raises UserError if the newest tables fail a check."""
-    names = {name: f"delta.`{config.table(name)}`" for name in BELONGING}
-    for file in sorted((tables.DEFINITIONS / "checks").glob("*.sql")):
-        [query] = tables.statements(f"checks/{file.stem}", **names)
+    filled = {name: f"delta.`{config.table(name)}`" for name in BELONGING} | asdict(config.checks)
+    filled["last_domains"] = _last_domains(spark, config)
+    [filled["counts"]] = tables.statements("counts", samples=filled["samples"])
+    for check in sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "checks").iterdir()):
+        [query] = tables.statements(f"checks/{check}", **filled)
         for row in spark.sql(query).where("rows > 0").collect():
             raise UserError(
-                f"the tables of {config.root} failed the check sql/checks/{file.name} ({row['rows']} {row['problem']}) "
+                f"the tables of {config.root} failed the check sql/checks/{check}.sql ({row['rows']} {row['problem']}) "
                 "and are not published: those of the last build are still read"
             )
+
+
+def _last_domains(spark: SparkSession, config: Config) -> str:
+    """The table domains of the last build, or as it is now where there is none, or its files are gone."""
+    path, last = config.table("domains"), builds.read_last(spark, config)
+    if last is not None:
+        try:
+            require_version(path, last["versions"]["domains"])
+        except UserError:
+            last = None
+    return f"delta.`{path}`" + (f" VERSION AS OF {last['versions']['domains']}" if last is not None else "")

@@ -51,6 +51,11 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
     with builds.marked(spark), persisting() as persist:
         data = builds.unread(config.data, last)
         raw, positive_at = read_log(spark, data)
+        if "event" in raw.columns:
+            raise UserError(
+                f"tables of {config.root} hold several samples of a user and an item (data.columns.event, or a source "
+                "that has events) and cannot grow: build them anew, without data.incremental"
+            )
         parsed = persist(read_rows(choose_rows(raw, data, positive_at), data, positive_at))
         check_labels(parsed)
         rows_in, rows_rejected = parsed.agg(F.count("*"), F.count("reason")).first()
@@ -105,7 +110,6 @@ def _require_growing(spark: SparkSession, config: Config) -> builds.Row:
     names = tables.read(spark, config.table("samples")).columns
     cannot = {
         "features": bool(data.features) or bool(set(names) - set(ORDER)),
-        "columns.event": data.columns.event is not None,
         "largest_domains": data.largest_domains is not None,
     }
     for key, given in cannot.items():

@@ -17,16 +17,4 @@ SELECT
   plan.buckets,
   least(counts.rows_train, counts.rows_val, counts.rows_test) = 0 AS short
 FROM ${plan} AS plan
-JOIN (
-  SELECT
-    domain_id,
-    count(*) AS rows,
-    count_if(split = 'train') AS rows_train,
-    count_if(split = 'val') AS rows_val,
-    count_if(split = 'test') AS rows_test,
-    count_if(split = 'train' AND label = 1) AS positives_train,
-    count_if(split = 'val' AND label = 1) AS positives_val,
-    count_if(split = 'test' AND label = 1) AS positives_test
-  FROM ${samples}
-  GROUP BY domain_id
-) AS counts USING (domain_id)
+JOIN (${counts}) AS counts USING (domain_id)

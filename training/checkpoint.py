@@ -10,21 +10,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from training.aside import written_aside
+
 TENSORS, STATE = "tensors.safetensors", "state.json"
 KEEP = 2
 
 
 def save(folder: Path, tensors: dict[str, Tensor], state: dict, files: Mapping[str, Path] | None = None) -> None:
     """Makes `folder` with `tensors`, `state` and links to `files` (by name) in it, replacing one that is there."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, aside / TENSORS)
-    (aside / STATE).write_text(json.dumps(state, indent=1))
-    for name, file in (files or {}).items():
-        os.link(file, aside / name)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with written_aside(folder) as aside:
+        aside.mkdir(parents=True)
+        save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, aside / TENSORS)
+        (aside / STATE).write_text(json.dumps(state, indent=1))
+        for name, file in (files or {}).items():
+            os.link(file, aside / name)
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict]:

@@ -87,6 +87,14 @@ class DataConfig:
 
 
 @dataclass
+class ChecksConfig:
+    """Of sql/checks: what a build may change since the last one and still be published."""
+
+    vanished_domains: float = 0.5  # the share of the domains that may be gone
+    label_rate: float = 0.2  # by how much the share of positives may differ
+
+
+@dataclass
 class ModelConfig:
     name: str = "mlp"  # a name in training/models, or the import path of a module of your own
     embedding_dim: int = 16
@@ -190,6 +198,7 @@ class Config:
     seed: int = 0
     track: bool = True  # in MLflow, see training/tracking.py
     data: DataConfig = field(default_factory=DataConfig)
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     als: ALSConfig = field(default_factory=ALSConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
@@ -455,6 +464,8 @@ def _check(config: Config) -> None:
         require(getattr(config.als, key) > 0, f"als.{key}", "above 0")
     for key in ("inner_lr", "outer_lr", "dr_inner_lr", "meta_lr", "dr_lr"):
         require(getattr(framework, key) > 0, f"framework.{key}", "above 0")
+    for key, value in vars(config.checks).items():
+        require(0 <= value <= 1, f"checks.{key}", "at least 0 and at most 1")
     require(config.promote.margin >= 0, "promote.margin", "at least 0")
     require(training.device in ("auto", "cpu", "cuda"), "training.device", "auto, cpu or cuda")
     require(

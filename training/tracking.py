@@ -41,9 +41,11 @@ class Tracker:
 
     def log(self, values: Mapping[str, float | None], step: int = 0) -> None:
         """Adds figures; those that are None or not finite are left out."""
-        for name, value in values.items():
-            if value is not None and math.isfinite(value):
-                self._call("log_metric", name, value, int(time.time() * 1000), step)
+        if self._client is None:
+            return
+        metric, now = importlib.import_module("mlflow.entities").Metric, int(time.time() * 1000)
+        finite = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+        self._call("log_batch", [metric(name, value, now, step) for name, value in finite.items()])
 
     def log_table(self, frame: pd.DataFrame, name: str) -> None:
         """Adds `frame` as NAME.json."""
@@ -87,12 +89,12 @@ def _connect(config: Config) -> MlflowClient:
         os.environ.setdefault(name, value)
     mlflow = importlib.import_module("mlflow")  # takes seconds: only where it is used
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(config.root, 'mlflow.db').absolute()}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{config.folder('mlflow.db')}"
     return mlflow.MlflowClient(uri)
 
 
 def _find_run(client: MlflowClient, config: Config, model: str) -> str:
-    root = Path(config.root).absolute()
+    root = config.folder()
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or root.name
     experiment = client.get_experiment_by_name(name)
     if experiment is None:

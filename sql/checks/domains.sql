@@ -1,17 +1,6 @@
 -- The table domains counts, in each split, the samples and positives that there are.
 SELECT 'domains whose samples are not as many as the table domains says' AS problem, count(*) AS rows
-FROM (
-  SELECT
-    domain_id,
-    count_if(split = 'train') AS rows_train,
-    count_if(split = 'val') AS rows_val,
-    count_if(split = 'test') AS rows_test,
-    count_if(split = 'train' AND label = 1) AS positives_train,
-    count_if(split = 'val' AND label = 1) AS positives_val,
-    count_if(split = 'test' AND label = 1) AS positives_test
-  FROM ${samples}
-  GROUP BY domain_id
-) AS found
+FROM (${counts}) AS found
 FULL JOIN ${domains} AS told USING (domain_id)
 WHERE struct(found.rows_train, found.rows_val, found.rows_test)
     IS DISTINCT FROM struct(told.rows_train, told.rows_val, told.rows_test)

@@ -30,9 +30,10 @@ def log(tmp_path):
     return write_log(path)
 
 
-def write_log(path):
-    """A folder with a log of twenty rows of one domain, which it returns."""
-    (path / "1.csv").write_text("domain,user,item,label\n" + "".join(f"a,u{n % 5},i{n},{n % 2}\n" for n in range(20)))
+def write_log(path, domain="a", labels=2):
+    """A folder, which it returns, with a log of twenty rows of one domain: the first of so many is a 0, then 1."""
+    rows = [f"{domain},u{n % 5},i{n},{int(n % labels > 0)}\n" for n in range(20)]
+    (path / "1.csv").write_text("domain,user,item,label\n" + "".join(rows))
     return path
 
 
@@ -110,6 +111,27 @@ def test_a_pair_that_comes_twice_in_a_bucket_is_an_error():
     refuse_doubles(pa.table({**columns, "item_id": [7, 8, 7]}))
     with pytest.raises(RuntimeError, match="bucket 3: 1 pairs of a domain, user and item come twice"):
         refuse_doubles(pa.table(columns))
+
+
+@pytest.mark.parametrize(
+    ("domain", "labels", "problem", "allow"),
+    [
+        ("b", 2, "1 domains of the last build are gone", "checks.vanished_domains=1"),
+        ("a", 20, r"\d+ percent points lie between the share of positives", "checks.label_rate=0.5"),
+    ],
+)
+def test_a_log_that_is_not_like_the_last_one_is_not_published_unless_allowed(
+    spark, make_config, log, domain, labels, problem, allow
+):
+    config = make_config("csv", log, LABELLED)
+    build_domains.build(spark, config)
+    published = published_versions(config)
+    write_log(log, domain, labels)
+    with pytest.raises(UserError, match=problem):
+        build_domains.build(spark, config)
+    assert published_versions(config) == published
+    build_domains.build(spark, make_config("csv", log, LABELLED, f"root={config.root}", allow))
+    assert published_versions(config) != published
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import gzip
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -230,4 +232,20 @@ def test_tables_with_features_are_refused(spark, grown):
     config, _, _ = grown
     config = replace(config, data=replace(config.data, features={"age": FeatureConfig(kind="dense")}))
     with pytest.raises(UserError, match="tables with data.features cannot grow"):
+        build(spark, config)
+
+
+@pytest.mark.parametrize("source", ["csv", "amazon"])
+def test_logs_that_tell_several_samples_of_a_pair_apart_are_refused(spark, tmp_path, make_config, source):
+    settings = ["data.incremental=true", "data.ctr_ratio=0.5"]
+    if source == "csv":
+        write(tmp_path / "log", "1.csv", [("a", "u1", "i1", 1, 1), ("a", "u1", "i1", 1, 2)])
+        settings.append("data.columns.event=time")
+    else:
+        reviews = [{"reviewerID": "u1", "asin": "i1", "overall": stars, "unixReviewTime": 1} for stars in (1, 5)]
+        (tmp_path / "log").mkdir()
+        (tmp_path / "log" / "a_5.json.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, reviews)).encode()))
+    config = make_config(source, tmp_path / "log", *settings)
+    assert build(spark, config)["rows_kept"] == 2
+    with pytest.raises(UserError, match="several samples of a user and an item .* cannot grow"):
         build(spark, config)
