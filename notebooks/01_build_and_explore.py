@@ -4,7 +4,7 @@
 # MAGIC
 # MAGIC A log of who met what where becomes tables: samples with ids, in buckets that workers can deal among themselves, and
 # MAGIC one row a domain. `root` is where tables and models go; on a cluster choose a folder that all machines see, by
-# MAGIC `MAMDR_SETTINGS="root=/dbfs/..."` in the cluster's environment or as a further argument of `start`.
+# MAGIC `MAMDR_SETTINGS="root=file:///dbfs/..."` in the cluster's environment or as a further argument of `start`.
 
 # COMMAND ----------
 

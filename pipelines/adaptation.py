@@ -20,6 +20,7 @@ from training.device import use_cpu
 from training.feed import ORDER
 from training.parameters import Parameters
 from training.schema import Schema
+from training.storage import mirror_of
 from training.store import load_theta, read_manifest, state_of
 from training.versions import model_path, shared_version, specific_version
 
@@ -38,8 +39,12 @@ class ModelKey:
     @classmethod
     def find(cls, config: Config, table_version: int) -> "ModelKey":
         """The trained model of these settings. Raises UserError if there is none."""
-        manifest = read_manifest(model_path(config, shared_version(config, table_version)))
-        return cls(config, table_version, state_of(manifest), Schema.from_json(manifest["schema"]))
+        folder = model_path(config, shared_version(config, table_version))
+        mirror_of(config.root, folder).pull()
+        manifest = read_manifest(folder)
+        key = cls(config, table_version, state_of(manifest), Schema.from_json(manifest["schema"]))
+        mirror_of(config.root, model_path(config, key.specific)).pull()
+        return key
 
     @property
     def shared(self) -> str:
@@ -105,13 +110,16 @@ def open_theta(key: ModelKey) -> tuple[nn.Module, Parameters]:
     """The module and theta^S of a model, opened once in a Python process; a run that went on is another model."""
     name = (model_path(key.config, key.shared), key.state)
     if name not in _open:
+        mirror_of(key.config.root, name[0]).pull()
         _open.clear()
         _open[name] = load_theta(name[0], key.config)
     return _open[name]
 
 
 def open_adapter(key: ModelKey) -> Adapter:
-    return Adapter.load(model_path(key.config, key.specific), *open_theta(key), specific_settings(key.config))
+    folder = model_path(key.config, key.specific)
+    mirror_of(key.config.root, folder).pull()
+    return Adapter.load(folder, *open_theta(key), specific_settings(key.config))
 
 
 def to_columns(table: pa.Table, names: Sequence[str]) -> Columns:

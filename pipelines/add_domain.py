@@ -24,6 +24,7 @@ from training.domain_parameters import written_domains
 from training.errors import UserError
 from training.growing import grow_theta, newest_stored
 from training.snapshot import take_snapshot
+from training.storage import mirror_of
 from training.store import is_stored, read_manifest
 from training.vectors import align_vectors
 from training.versions import model_path, shared_version
@@ -41,6 +42,7 @@ def add_domain(spark: SparkSession, config: Config) -> dict:
     if not is_stored(folder):
         old = _newest_model(config, snapshot.version)
         grow_theta(model_path(config, old.shared), folder, config, snapshot, align_vectors(config))
+        mirror_of(config.root, folder).publish()
     taken = _take_over(spark, config, snapshot.version)
     learned = dr_longtail(spark, config)
     return {
@@ -67,6 +69,7 @@ def _take_over(spark: SparkSession, config: Config, table_version: int) -> int:
         return 0
     old = ModelKey.find(config, origin)
     copy_adapter(model_path(config, old.specific), model_path(config, new.specific))
+    mirror_of(config.root, model_path(config, new.specific)).publish()
     path = config.table("domain_parameters")
     parameters = tables.read(spark, path)
     if not written_domains(path, new.specific):

@@ -27,6 +27,7 @@ from training.errors import UserError
 from training.hashing import hash_keys
 from training.parameters import Parameters
 from training.snapshot import Domains, take_snapshot
+from training.storage import mirror_of
 from training.store import read_manifest
 from training.versions import model_path
 
@@ -120,6 +121,7 @@ def _load_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int
         chosen = _choose_rounds(rows, able, key) if len(able) else {}
         with written_aside(path) as aside:
             aside.write_text(json.dumps(chosen))
+        mirror_of(key.config.root, path.parent).publish()
     kept = {int(domain): rounds for domain, rounds in json.loads(path.read_text()).items()}
     known = np.isin(able.domain_id, list(kept))
     if known.any():

@@ -8,21 +8,19 @@ settings. It names theta^S, theta^i and the files of keys below ROOT, and reads 
 promotion. Keys are written once for each version of the tables.
 """
 
-import shutil
 import time
 import warnings
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.features import columns, of
 from pipelines.promotions import Served, find_served
 from pipelines.session import run_job
+from training.aside import written_aside
 from training.config import Config
 from training.errors import UserError
 from training.serving import keys
@@ -36,7 +34,7 @@ def export_model(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
     models = [describe(one, write_keys(spark, one)) for one in find_served(spark, config)]
-    path = Path(config.root, "serving", "model").absolute()
+    path = config.folder("serving", "model")
     save(path, models, config)
     tracker = open_run(config, models[0]["model_version"].split(".")[0])
     tracker.log_folder(path, "model")
@@ -52,16 +50,13 @@ def export_model(spark: SparkSession, config: Config) -> dict:
 
 def write_keys(spark: SparkSession, served: Served) -> dict[str, str]:
     """By user, item and domain the folder below ROOT with their keys, ids and features, which is written if need be."""
-    config = served.key.config
+    frames = {f"{owner}s": served.read(spark, f"{owner}s") for owner in ("user", "item", "domain")}
+    domain_id = F.col("domain_id").cast("bigint")
+    frames["domains"] = frames["domains"].select(F.col("domain_key").alias("key"), domain_id.alias("id"))
     folders = {}
-    for owner in ("user", "item", "domain"):
-        table = f"{owner}s"
-        if owner == "domain":
-            chosen = [F.col("domain_key").alias("key"), F.col("domain_id").cast("bigint").alias("id")]
-        else:
-            chosen = ["key", "id", *columns(of(config.data.features, owner))]
-        folders[owner] = f"serving/keys/{table}-{served.versions[table]}"
-        _write(served.read(spark, table).select(chosen), Path(config.root, folders[owner]).absolute())
+    for table, frame in frames.items():
+        folders[table.removesuffix("s")] = folder = f"serving/keys/{table}-{served.versions[table]}"
+        _write(frame, served.key.config.folder(folder))
     return folders
 
 
@@ -69,17 +64,15 @@ def _write(frame: DataFrame, folder: Path) -> None:
     if folder.exists():
         return
     slices = -(-frame.count() // KEYS_A_SLICE)
-    aside = folder.with_name(f".{folder.name}.{uuid4().hex}")
-
-    def write(of_slice: pa.Table) -> pa.Table:
-        number = of_slice["slice"][0].as_py()
-        keys.write_slice(of_slice.drop_columns("slice"), aside, number, slices)
-        return pa.table({"keys": [len(of_slice)]})
-
     sliced = frame.withColumn("slice", F.pmod(F.crc32("key"), F.lit(slices)).cast("int"))
-    sliced.groupBy("slice").applyInArrow(write, "keys long").collect()
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with written_aside(folder) as aside:
+
+        def write(of_slice: pa.Table) -> pa.Table:
+            number = of_slice["slice"][0].as_py()
+            keys.write_slice(of_slice.drop_columns("slice"), aside, number, slices)
+            return pa.table({"keys": [len(of_slice)]})
+
+        sliced.groupBy("slice").applyInArrow(write, "keys long").collect()
 
 
 def describe(served: Served, folders: dict[str, str]) -> dict:
@@ -104,9 +97,8 @@ def save(path: Path, models: list[dict], config: Config) -> None:
     from mlflow.types.schema import Array
 
     keys_in = [ColSpec("string", "domain"), ColSpec("string", "user"), ColSpec(Array(DataType.string), "items")]
-    root = str(Path(config.root).absolute())
-    aside = path.with_name(f".{path.name}.{uuid4().hex}")
-    with warnings.catch_warnings():
+    root = str(config.folder())
+    with written_aside(path) as aside, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*An input example was not provided")
         mlflow.pyfunc.save_model(
             aside,
@@ -115,8 +107,6 @@ def save(path: Path, models: list[dict], config: Config) -> None:
             signature=ModelSignature(Schema(keys_in), params=ParamSchema([ParamSpec("top_k", "long", 0)])),
             pip_requirements=["mamdr"],
         )
-    shutil.rmtree(path, ignore_errors=True)
-    aside.rename(path)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def further_settings(variable: str) -> list[str]:
 
 def show(svg: str, config: Config, name: str) -> None:
     """Shows a plot in a notebook; a script leaves it under ROOT/notebooks and prints where."""
-    path = Path(config.root, "notebooks", f"{name}.svg").absolute()
+    path = config.folder("notebooks", f"{name}.svg")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(svg)
     try:

@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from tempfile import gettempdir
 
 from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 
 from training.config import Config, parse_arguments
-from training.errors import exit_with_user_errors
+from training.errors import exit_with_user_errors, naming_full_disks
 
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
@@ -95,8 +96,10 @@ def run_job(name: str, job: Callable[[SparkSession, Config], dict]) -> None:
     def command() -> None:
         config = parse_arguments(sys.argv[1:])
         spark = spark_session(name)
+        scratch = spark.conf.get("spark.local.dir", gettempdir())
         try:
-            summary = job(spark, config)
+            with naming_full_disks(f"root {config.root} or spark.local.dir {scratch}"):
+                summary = job(spark, config)
         finally:
             spark.stop()
         print(json.dumps(summary), flush=True)

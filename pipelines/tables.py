@@ -1,12 +1,12 @@
 """Delta tables: made from their definitions in sql/, written in one commit each."""
 
-from pathlib import Path
+from importlib.resources import files
 from string import Template
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
-DEFINITIONS = Path(__file__).parents[1] / "sql"
+SQL = files("sql")
 
 
 def exists(spark: SparkSession, path: str) -> bool:
@@ -32,7 +32,7 @@ def _define(spark: SparkSession, name: str, path: str, features: str, replace: b
 
 def statements(name: str, **values: str) -> list[str]:
     """The statements of sql/NAME.sql, with ${placeholders} filled from `values`."""
-    text = Template((DEFINITIONS / f"{name}.sql").read_text()).substitute(values)
+    text = Template((SQL / f"{name}.sql").read_text()).substitute(values)
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
     return [part.strip() for part in "\n".join(lines).split(";\n") if part.strip()]
 

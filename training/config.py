@@ -22,6 +22,7 @@ from training import rates
 from training.errors import UserError
 from training.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
 from training.schema import LENGTH
+from training.storage import local_path
 
 T = TypeVar("T")
 
@@ -210,6 +211,10 @@ class Config:
     def table(self, name: str) -> str:
         root = self.root if "://" in self.root else str(Path(self.root).absolute())
         return f"{root.rstrip('/')}/tables/{name}"
+
+    def folder(self, *names: str) -> Path:
+        """A folder or file below ROOT on this machine; below its copy where ROOT is a URL, see training/storage.py."""
+        return local_path(self.root).joinpath(*names)
 
 
 def seconds_of(time: str) -> float | None:

@@ -13,6 +13,7 @@ from petastorm.workers_pool.thread_pool import ThreadPool
 
 from training.batches import Columns
 from training.snapshot import DataFile, Snapshot
+from training.storage import fetch
 
 # Petastorm 0.13 is written for an older pyarrow, which the locked one still serves, with a warning a call.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
@@ -55,7 +56,7 @@ def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ORDER) -> Colu
     parts: dict[str, list[np.ndarray]] = {name: [] for name in columns}
     if files:
         # One worker keeps the order of the list, and reads many times faster than a model trains.
-        file_system, paths = get_filesystem_and_path_or_paths([f"file://{file.path}" for file in files])
+        file_system, paths = get_filesystem_and_path_or_paths([f"file://{fetch(file.path)}" for file in files])
         reader = QuietReader(
             file_system,
             paths,

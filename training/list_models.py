@@ -5,7 +5,6 @@ python -m training.list_models --config conf/ml_latest_small.yaml [key=value ...
 
 import json
 import sys
-from pathlib import Path
 
 import pandas as pd
 
@@ -17,7 +16,7 @@ from training.store import is_stored, read_manifest, state_of
 def list_models(config: Config) -> pd.DataFrame:
     """One row a model, the newest last, by name; empty where there is none."""
     found = []
-    for folder in sorted(Path(config.root, "models").glob("*")):
+    for folder in sorted(config.folder("models").glob("*")):
         if is_stored(folder):
             manifest = read_manifest(folder)
             made = manifest.get("made", {})  # older models do not have it

@@ -50,6 +50,15 @@ class Ranks:
             raise UserError(error) if self.is_root else SystemExit(2)
         return result
 
+    def on_machines(self, name: str, function: Callable[[], T], apart: bool) -> T:
+        """`on_root`; where machines have folders apart, `function` then runs on the others, too, for what it leaves."""
+        result = self.on_root(name, function)
+        if apart:
+            if self.local_rank == 0 and not self.is_root:
+                function()
+            self.wait()
+        return result
+
     def gather(self, name: str, array: np.ndarray) -> np.ndarray:
         """The arrays of all ranks, one after the other along the first axis."""
         if self.size == 1:
@@ -57,6 +66,10 @@ class Ranks:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         self._count(tensor, self.size - 1)
         return hvd.allgather(tensor, name=name).numpy()
+
+    def gather_objects(self, name: str, value: T) -> list[T]:
+        """What all ranks give, in their order."""
+        return [value] if self.size == 1 else hvd.allgather_object(value, name=name)
 
     def max(self, name: str, value: int) -> int:
         return int(self.gather(name, np.array([value])).max())

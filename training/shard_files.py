@@ -86,11 +86,11 @@ class ShardCheckpoints:
 
     def drop_older(self, epoch: int, best_epoch: int) -> None:
         """Leaves those of the best epoch and of the two last: the newest checkpoint may turn out to be torn."""
-        if self.ranks.is_root:
+        if self.ranks.local_rank == 0:
             kept = {(self.LAST, epoch), (self.LAST, epoch - 1), (self.BEST, best_epoch)}
             for kind in (self.LAST, self.BEST):
                 for path in set(self.folder.glob(f"{kind}-*")) - {self._path(*one) for one in kept}:
-                    shutil.rmtree(path)
+                    shutil.rmtree(path, ignore_errors=True)  # machines that share the folder all try
 
     def _save(self, kind: str, epoch: int) -> None:
         if self.shards:

@@ -6,7 +6,6 @@ then, or what it wrote and its checks refused, is passed over; a commit that som
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -18,6 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from training.config import Config
 from training.errors import UserError
 from training.schema import Feature, Schema
+from training.storage import fetch, is_remote, missing
 
 READ = ("samples", "domains", "users", "items", "features", "rejects")  # what a build makes and others read
 MARK = "written by build_domains"  # the userMetadata of its commits
@@ -25,7 +25,7 @@ MARK = "written by build_domains"  # the userMetadata of its commits
 
 @dataclass(frozen=True)
 class DataFile:
-    path: str  # absolute
+    path: str  # absolute, or a URL
     split: str
     bucket: int
     rows: int
@@ -174,7 +174,7 @@ def open_table(path: str, version: int | None = None) -> DeltaTable:
 def require_version(path: str, version: int) -> None:
     """Raises UserError if that version of the Delta table at `path` cannot be read any more."""
     table = open_table(path, version)
-    _refuse_missing_files(table, [_local(uri) for uri in table.file_uris()])
+    _refuse_missing_files(table, [_path(uri) for uri in table.file_uris()])
 
 
 def count_rows(path: str, version: int | None = None) -> int:
@@ -201,7 +201,7 @@ def column_files(
         if column not in present:
             raise UserError(f'table {path} has no column "{column}": it has {", ".join(present)}')
     chosen = [(name, "=", value) for name, value in partition.items()] if partition else None
-    return [_local(uri) for uri in table.file_uris(file_pruning_predicate=chosen)]
+    return [str(fetch(_path(uri))) for uri in table.file_uris(file_pruning_predicate=chosen)]
 
 
 def _refuse_deletion_vectors(table: DeltaTable) -> None:
@@ -214,20 +214,20 @@ def _refuse_deletion_vectors(table: DeltaTable) -> None:
 
 
 def _refuse_missing_files(table: DeltaTable, files: Sequence[str]) -> None:
-    missing = [file for file in files if not Path(file).exists()]
-    if missing:
+    lost = missing(files)
+    if lost:
         raise UserError(
-            f"version {table.version()} of table {table.table_uri} lacks {len(missing)} of {len(files)} files, as "
-            f"{missing[0]}: restore them, or build the table again"
+            f"version {table.version()} of table {table.table_uri} lacks {len(lost)} of {len(files)} files, as "
+            f"{lost[0]}: restore them, or build the table again"
         )
 
 
 def _list_files(table: DeltaTable) -> list[DataFile]:
-    root = _local(table.table_uri)
+    root = f"{_path(table.table_uri).rstrip('/')}/"
     actions = _actions(table)
     columns = (actions[name] for name in ("path", "partition.split", "partition.bucket", "num_records"))
     return [
-        DataFile(str(Path(root, unquote(path))), split, int(bucket), int(rows))
+        DataFile(root + unquote(path), split, int(bucket), int(rows))
         for path, split, bucket, rows in zip(*columns, strict=True)
     ]
 
@@ -236,5 +236,6 @@ def _actions(table: DeltaTable) -> dict[str, list]:
     return pa.table(table.get_add_actions(flatten=True)).to_pydict()
 
 
-def _local(uri: str) -> str:
-    return unquote(uri.removeprefix("file://"))
+def _path(uri: str) -> str:
+    """A file that deltalake names: it encodes the names of local ones, even without a scheme."""
+    return uri if is_remote(uri) else unquote(uri.removeprefix("file://"))

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from training.config import Config, parse_arguments
 from training.device import choose_device
-from training.errors import UserError, exit_with_user_errors
+from training.errors import UserError, exit_with_user_errors, naming_full_disks
 from training.frameworks import prepare
 from training.growing import newest_stored, start_from
 from training.heads import adapt_heads
@@ -19,6 +19,7 @@ from training.models import build_model
 from training.ranks import Ranks
 from training.shard_files import add_tables, make_shards
 from training.snapshot import Snapshot, take_snapshot
+from training.storage import is_remote, mirror_of
 from training.store import load_theta, save_theta
 from training.tracking import open_run
 from training.trainer import Trainer
@@ -32,7 +33,7 @@ def train(config: Config) -> dict:
     snapshot = ranks.on_root("snapshot", lambda: take_snapshot(config))
     device = choose_device(config.training.device, ranks.local_rank, ranks.local_size)
     refuse_idle_ranks(snapshot, ranks.size)
-    frozen = ranks.on_root("vectors", lambda: align_vectors(config))
+    frozen = ranks.on_machines("vectors", lambda: align_vectors(config), apart=is_remote(config.root))
     vectors = {vocabulary: open_vectors(path) for vocabulary, path in frozen.items()}
     shards = make_shards(config, snapshot.schema, vectors, ranks)
     model = build_model(config.model, snapshot.schema.with_one_id(shards), config.seed, vectors)
@@ -42,7 +43,9 @@ def train(config: Config) -> dict:
     folder = model_path(config, shared_version(config, snapshot.version))
     origin = ranks.on_root("origin", lambda: find_origin(config, snapshot.version))
     if origin is not None:
-        start_from(model_path(config, shared_version(config, origin)), model, shards, config, snapshot.schema)
+        source = model_path(config, shared_version(config, origin))
+        mirror_of(config.root, source).pull_on(ranks)
+        start_from(source, model, shards, config, snapshot.schema)
     trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
     trainer = trainer_class(model, config, snapshot, ranks, folder, shards)
     if ranks.is_root:
@@ -50,12 +53,17 @@ def train(config: Config) -> dict:
     trainer.fit()
     progress = trainer.progress
     save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress), frozen, origin, config)
+    trainer.mirror.publish_on(ranks)
     version = specific_version(config, snapshot.version, trained_state(progress.best_epoch))
     if isinstance(trainer, InterleavedTrainer):
         trainer.write_domain_parameters(version)
     elif config.framework.specific != "none":
+        trainer.mirror.pull_on(ranks)  # the shards of all ranks
         model, theta = load_theta(folder, config) if shards else (model, trainer.theta)
+        helpers = mirror_of(config.root, model_path(config, version))
+        helpers.pull_on(ranks)
         adapt_heads(model, theta, config, snapshot, ranks, version)
+        helpers.publish_on(ranks)
     trainer.tracker.log({"best_epoch": progress.best_epoch, "best_val_mean_domain_auc": progress.best_auc})
     trainer.tracker.finish()
     return {
@@ -94,7 +102,9 @@ def refuse_idle_ranks(snapshot: Snapshot, ranks: int) -> None:
 
 def main() -> None:
     def command() -> None:
-        summary = train(parse_arguments(sys.argv[1:]))
+        config = parse_arguments(sys.argv[1:])
+        with naming_full_disks(f"root {config.root}"):
+            summary = train(config)
         if summary.pop("rank") == 0:
             print(json.dumps(summary), flush=True)
 

@@ -25,6 +25,7 @@ from training.ranks import Ranks
 from training.schema import LABEL
 from training.shard_files import ShardCheckpoints, Shards
 from training.snapshot import Snapshot
+from training.storage import mirror_of
 from training.tracking import Tracker
 
 PARTS = ("read", "wait", "pull", "push", "allreduce")  # of the time of a round, beside the inner steps
@@ -62,6 +63,7 @@ class Trainer:
         self.progress = Progress()
         self.tracker = Tracker()
         self.checkpoints = folder / "checkpoints"
+        self.mirror = mirror_of(config.root, folder)
         self._shards = ShardCheckpoints(folder, self.theta.shards, ranks)
         self._best = self.theta.clone_trained()
         self._dtype, self._device = self.theta.like.dtype, self.theta.like.device
@@ -70,12 +72,14 @@ class Trainer:
 
     def fit(self) -> None:
         """Trains until the last epoch or until patience ends, and restores the best epoch."""
+        self.mirror.pull_on(self.ranks)
         self.resume()
         while not self.progress.finished(self.config):
             self._run_epoch()
         self._bar.close()
         self.theta.copy_(self._best)
         if self.progress.best_epoch:
+            self.mirror.pull_on(self.ranks)
             self._shards.load_best(self.progress.best_epoch)
 
     def _run_epoch(self) -> None:
@@ -185,6 +189,7 @@ class Trainer:
         self._shards.drop_older(epoch, self.progress.best_epoch)
         if self.ranks.is_root:
             checkpoint.save_epoch(self.checkpoints, epoch, self._tensors(), asdict(self.progress))
+        self.mirror.publish_on(self.ranks)
 
     def _tensors(self) -> dict[str, Tensor]:
         groups = {"theta": self.theta.trained(), "best": self._best, "moments": self._inner.moments.state()}

@@ -50,7 +50,7 @@ def open_vectors(path: Path) -> Tensor:
 
 def _align(name: str, path: str, keys: str, config: Config) -> Path:
     versions = published_versions(config)[keys], open_table(path).version()
-    folder = Path(config.root, "vectors").absolute()
+    folder = config.folder("vectors")
     source = f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
     target = folder / f"{source}-{versions[0]}-{versions[1]}.npy"
     if target.exists():

@@ -49,7 +49,7 @@ def grown_state(version: str) -> str:
 
 
 def model_path(config: Config, version: str) -> Path:
-    return Path(config.root, "models", version).absolute()
+    return config.folder("models", version)
 
 
 def _specific_settings(config: Config) -> list:

@@ -7,7 +7,7 @@ from pyspark.sql.types import StructField, StructType
 
 from pipelines import tables
 
-NAMES = sorted(file.stem for file in (tables.DEFINITIONS / "tables").glob("*.sql"))
+NAMES = sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "tables").iterdir())
 ITEMS = "key STRING, id BIGINT"
 
 

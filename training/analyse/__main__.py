@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 from training.analyse.gain import gain
 from training.analyse.gradients import gradients
@@ -20,7 +19,7 @@ def main() -> None:
         raise UserError(f'analysis "{name}" does not exist: choose one of {", ".join(ANALYSES)}')
     config = parse_arguments(arguments)
     figures, svg = ANALYSES[name](config)
-    path = Path(config.root, "analyses", f"{name}.svg")
+    path = config.folder("analyses", f"{name}.svg")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(svg)
     print(json.dumps({"analysis": name, "plot": str(path), **figures}))

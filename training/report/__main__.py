@@ -18,8 +18,8 @@ TEMPLATE = Path(__file__).with_name("report.html")
 def write_report(config: Config) -> Path:
     """Writes ROOT/report.html, of the model that `config` names. Raises UserError if the tables are not built."""
     sections = [data_section(config), learning_section(config), quality_section(config)]
-    path = Path(config.root, "report.html").absolute()
-    path.write_text(render(TEMPLATE, title=Path(config.root).name, sections=sections))
+    path = config.folder("report.html")
+    path.write_text(render(TEMPLATE, title=config.folder().name, sections=sections))
     _track(config, path, sections)
     return path
 

@@ -1,0 +1,190 @@
+"""A root that is a URL: the trainer reads tables from there, and its checkpoints and models go there."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import obstore
+import pytest
+from obstore.store import from_url
+
+from pipelines.evaluate import evaluate
+from training import checkpoint, storage
+from training.errors import UserError
+from training.snapshot import read_columns, take_snapshot
+from training.storage import Mirror, fetch, local_path
+from training.train import train
+from training.versions import model_path, shared_version
+
+REPOSITORY = Path(__file__).parents[2]
+BUCKET = "s3a://bucket"
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The address of an S3-compatible server with a bucket, in a process of its own: deltalake waits with the GIL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    command = [str(Path(sys.executable).with_name("moto_server")), "--port", address.rpartition(":")[2]]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        for _ in range(100):
+            try:
+                urlopen(Request(f"{address}/bucket", method="PUT"))
+                break
+            except URLError:
+                time.sleep(0.2)
+        yield address
+        process.terminate()
+
+
+@pytest.fixture
+def bucket(server, tmp_path, monkeypatch):
+    """The root URL of this test, its own folder for copies, and credentials."""
+    settings = {
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ALLOW_HTTP": "true",
+        "MAMDR_CACHE": str(tmp_path / "cache"),
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    storage._store.cache_clear()
+    return f"{BUCKET}/{tmp_path.name}"
+
+
+def put_tables(built, root):
+    for path in (built.root / "tables").rglob("*"):
+        if path.is_file():
+            url = f"{root}/tables/{path.relative_to(built.root / 'tables')}"
+            obstore.put(*storage._open(url), path)
+
+
+def names_in(root, prefix):
+    store = from_url(root)
+    return {entry["path"] for page in store.list(prefix) for entry in page}
+
+
+def horovodrun(built, settings, caches):
+    """Two ranks that think they are on two machines, each with copies of its own."""
+    own_cache = f"MAMDR_CACHE={caches}/$HOROVOD_RANK exec {sys.executable} training/train.py"
+    command = f"{own_cache} --config {built.config_path} {' '.join(settings)}"
+    launcher = ["horovodrun", "-np", "2", "-H", "localhost:1,127.0.0.1:1", "bash", "-c", command]
+    done = subprocess.run(launcher, cwd=REPOSITORY, env={**os.environ}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1].partition(":")[2]), done.stderr
+
+
+def test_two_machines_train_out_of_a_bucket_and_two_new_ones_go_on(built, bucket, tmp_path):
+    put_tables(built, bucket)
+    common = ["framework.name=mamdr", "training.sharded=[user_id]", "training.cache_rows=45"]
+    settings = [*common, f"root={bucket}"]
+    horovodrun(built, [*settings, "training.epochs=1"], tmp_path / "first")
+    parts, stderr = horovodrun(built, [*settings, "training.epochs=2"], tmp_path / "second")
+    assert "going on after epoch 1" in stderr
+    local = [*common, built.copy(tmp_path)]
+    once, _ = horovodrun(built, local, tmp_path / "unused")
+    assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
+
+    config = built.config(*settings)
+    domains = take_snapshot(config).domains
+    written = read_columns(config.table("domain_parameters"), ["domain_id"])["domain_id"]
+    assert sorted(set(written)) == domains.domain_id[domains.head].tolist()
+    folder = model_path(config, shared_version(config, take_snapshot(config).version))
+    Mirror(config.root, folder).pull()
+    theirs, _ = checkpoint.load(Path(once["model_path"]) / "theta")
+    ours, _ = checkpoint.load(folder / "theta")
+    assert {name: value.tolist() for name, value in ours.items()} == {
+        name: value.tolist() for name, value in theirs.items()
+    }
+    assert {path.name for path in (folder / "shards").iterdir()} == {"0of2.safetensors", "1of2.safetensors"}
+
+
+def test_a_finished_model_in_a_bucket_is_found_without_training(built, bucket, tmp_path, monkeypatch):
+    put_tables(built, bucket)
+    config = built.config(f"root={bucket}", "framework.name=joint")
+    first = train(config)
+    monkeypatch.setenv("MAMDR_CACHE", str(tmp_path / "another"))
+    again = train(config)
+    assert (again["epochs"], again["val_mean_domain_auc"]) == (first["epochs"], first["val_mean_domain_auc"])
+    assert again["samples"] == first["samples"]
+
+
+def test_a_file_that_a_bucket_has_lost_is_named_before_training(built, bucket):
+    put_tables(built, bucket)
+    config = built.config(f"root={bucket}", "framework.name=joint")
+    lost = take_snapshot(config).files[0].path
+    obstore.delete(*storage._open(lost))
+    with pytest.raises(UserError, match=f"lacks 1 of .* as {lost}"):
+        train(config)
+
+
+def test_a_reader_sees_one_state_of_a_folder_and_blobs_that_nobody_names_go(bucket, tmp_path):
+    folder = local_path(bucket) / "models" / "a"
+    mirror, other = Mirror(bucket, folder), Mirror(bucket, folder)
+    (folder / "epoch-1").mkdir(parents=True)
+    (folder / "epoch-1" / "state").write_text("1")
+    (folder / "same").write_text("1")
+    mirror.publish()
+    (folder / "epoch-1" / "state").unlink()
+    (folder / "epoch-2").mkdir()
+    (folder / "epoch-2" / "state").write_text("2")
+    (folder / ".half-written").write_text("ha")
+    mirror.publish()
+    (folder / "epoch-2" / "state").write_text("not published")
+    (folder / "left over").write_text("1")
+    other.pull()
+    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert found == {"same": "1", "epoch-2/state": "2", ".half-written": "ha"}
+    assert len(names_in(f"{bucket}/models/a", "blobs")) == 2
+    (folder / "same").unlink()
+    mirror.publish()
+    assert len(names_in(f"{bucket}/models/a", "blobs")) == 1
+
+
+def test_a_blob_that_is_not_what_its_name_says_is_refused(bucket):
+    folder = local_path(bucket) / "models" / "a"
+    folder.mkdir(parents=True)
+    (folder / "tensors").write_text("whole")
+    Mirror(bucket, folder).publish()
+    [blob] = names_in(f"{bucket}/models/a", "blobs")
+    obstore.put(*storage._open(f"{bucket}/models/a/{blob}"), b"who")
+    (folder / "tensors").unlink()
+    with pytest.raises(RuntimeError, match="is not what its name says"):
+        Mirror(bucket, folder).pull()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/data/a b/50%25", "/data/a b/50%25"),
+        ("file:///data/a%20b", "/data/a b"),
+        ("s3a://bucket/root/x", "/cache/s3a/bucket/root/x"),
+    ],
+)
+def test_places_on_this_machine(monkeypatch, path, expected):
+    monkeypatch.setenv("MAMDR_CACHE", "/cache")
+    assert local_path(path) == Path(expected)
+
+
+def test_a_root_may_be_the_url_of_a_folder(spark, built, tmp_path):
+    built.copy(tmp_path)
+    config = built.config(f"root=file://{tmp_path}/root", "framework.name=joint")
+    assert train(config)["model_path"].startswith(f"{tmp_path}/root/models")
+    assert evaluate(spark, config)["models"]["joint"]["rows"] > 0
+
+
+def test_a_folder_is_its_own_copy(tmp_path):
+    (tmp_path / "models").mkdir()
+    Mirror(str(tmp_path), tmp_path / "models").pull()
+    Mirror(str(tmp_path), tmp_path / "models").publish()
+    assert fetch(str(tmp_path / "models")) == tmp_path / "models"
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
