@@ -9,7 +9,7 @@ import argparse
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_origin
@@ -22,6 +22,7 @@ from training import rates
 from training.errors import UserError
 from training.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
 from training.schema import LENGTH
+from training.secrets import holds_secret
 from training.storage import local_path
 
 T = TypeVar("T")
@@ -248,9 +249,15 @@ def load_config(path: str, settings: Sequence[str] = ()) -> Config:
     """Merges defaults, the YAML file at `path` and dotted `settings`, and checks the result.
 
     Raises:
-        UserError: as `read_settings`, or a value lies out of range.
+        UserError: as `read_settings`, or a value lies out of range or holds a password.
     """
     config = read_settings(Config, path, settings)
+    for key, value in flatten(asdict(config)).items():
+        if holds_secret(str(value)):
+            raise UserError(
+                f'config key "{key}" holds a password or token, which logs, models and reports would show: leave '
+                "it out, and give it by the environment or Spark's settings"
+            )
     _apply_preset(config.framework)
     _check(config)
     return config

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from training.secrets import hide_secrets
+
 NO_SPACE = "No space left on device"  # as the system, Java and safetensors say it
 
 
@@ -16,7 +18,7 @@ def exit_with_user_errors(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print(f"error: {hide_secrets(str(error))}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 

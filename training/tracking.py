@@ -11,7 +11,6 @@ import importlib
 import logging
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from training.config import Config, flatten
+from training.secrets import hide_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,7 +30,6 @@ MODEL = "mamdr.model"  # the tag that names theta^S
 AT_ONCE = 100  # parameters in a request ...
 LONGEST = 500  # ... and characters of one
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # user and password in a URL
 
 
 class Tracker:
@@ -105,7 +104,7 @@ def _find_run(client: MlflowClient, config: Config, model: str) -> str:
         return found[0].info.run_id
     run = client.create_run(experiment.experiment_id, tags={MODEL: model}, run_name=model).info.run_id
     entities = importlib.import_module("mlflow.entities")
-    settings = [(key, SECRET.sub("***", str(value))[:LONGEST]) for key, value in flatten(asdict(config)).items()]
+    settings = [(key, hide_secrets(str(value))[:LONGEST]) for key, value in flatten(asdict(config)).items()]
     parameters = [entities.Param(key, value) for key, value in settings]
     for begin in range(0, len(parameters), AT_ONCE):
         client.log_batch(run, params=parameters[begin : begin + AT_ONCE])
@@ -113,5 +112,5 @@ def _find_run(client: MlflowClient, config: Config, model: str) -> str:
 
 
 def _warn(error: Exception) -> None:
-    reason = SECRET.sub("***", str(error)).strip().splitlines() or [type(error).__name__]
+    reason = hide_secrets(str(error)).strip().splitlines() or [type(error).__name__]
     print(f"warning: MLflow is not used from here on: {reason[0]}", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import pytest
 from training.config import Config, load_config, parse_arguments
 from training.errors import UserError, exit_with_user_errors
 from training.framework_names import SHARED, SPECIFIC, framework_name
+from training.secrets import hide_secrets
 
 REPOSITORY = Path(__file__).parents[2]
 MINIMAL = "root: runs/x\ndata: {source: csv, path: log.csv}\n"
@@ -302,3 +303,32 @@ def test_other_errors_keep_their_trace():
 
     with pytest.raises(ZeroDivisionError):
         exit_with_user_errors(main)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("s3a://someone:pw1@bucket/log", "s3a://***@bucket/log"),
+        ("abfss://c@account.dfs.core.windows.net/log?sv=1&sig=pw1", None),
+        ("https://host/log?X-Amz-Signature=pw1&a=1", "https://host/log?***&a=1"),
+        ("jdbc:sqlserver://host;user=a;password=pw1", "jdbc:sqlserver://host;user=a;***"),
+    ],
+)
+def test_a_secret_in_a_setting_is_refused_and_not_shown(load, value, shown, capsys):
+    with pytest.raises(UserError, match='config key "data.path" holds a password or token') as refused:
+        load(f"data.path={value}")
+    assert "pw1" not in str(refused.value)
+    assert "pw1" not in hide_secrets(value)
+    assert shown in (None, hide_secrets(value))
+
+    def fail():
+        raise UserError(f"input {value} is not there")
+
+    with pytest.raises(SystemExit):
+        exit_with_user_errors(fail)
+    assert "pw1" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["abfss://container@account.dfs.core.windows.net/log", "s3a://bucket/a:b@c", "d:/x@y"])
+def test_names_in_urls_are_no_secrets(load, path):
+    assert load(f"data.path={path}").data.path == path
