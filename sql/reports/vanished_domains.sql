@@ -1,0 +1,5 @@
+-- The domains that an earlier version of the table had and this one has not: --hivevar before=VERSION
+SELECT before.domain_key, before.rows
+FROM delta.`${root}/tables/domains` VERSION AS OF ${before} AS before
+LEFT ANTI JOIN delta.`${root}/tables/domains` AS now USING (domain_key)
+ORDER BY before.rows DESC, before.domain_key

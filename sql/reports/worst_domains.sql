@@ -1,0 +1,10 @@
+-- The domains with at least fifty test rows where the last evaluation found the lowest AUC.
+WITH last AS (
+  SELECT * FROM delta.`${root}/tables/metrics_by_domain`
+  WHERE evaluated_at = (SELECT max(evaluated_at) FROM delta.`${root}/tables/metrics_by_domain`)
+)
+SELECT model, domain_key, rows, positives, round(auc, 4) AS auc
+FROM last
+WHERE rows >= 50 AND auc IS NOT NULL
+ORDER BY auc, domain_key, model
+LIMIT 10
