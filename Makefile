@@ -4,7 +4,7 @@ unexport VIRTUAL_ENV PYTHONPATH SPARK_HOME
 
 CONF := conf/ml_latest_small.yaml
 
-.PHONY: setup demo test lint format bench lock clean
+.PHONY: setup demo test lint format bench dist lock clean
 
 setup:  ## the environment: .venv with everything in it
 	@setup/install.sh
@@ -19,7 +19,7 @@ demo: setup  ## build, train, adapt, evaluate, rank and report on the data in th
 	python -m training.report --config $(CONF)
 
 test: setup  ## all tests, through the real engines
-	python -m pytest -q tests
+	python -m pytest -q -n 2 --dist loadfile tests
 
 lint: setup
 	ruff check .
@@ -34,6 +34,12 @@ bench: setup  ## measures; prints a table and a JSON line each
 	python benchmarks/epoch.py
 	horovodrun -np 2 python benchmarks/sharded.py
 	python benchmarks/quality.py
+	python -m benchmarks.scale --scale 0.001
+
+dist: setup  ## dist/mamdr-VERSION-py3-none-any.whl, for clusters
+	rm -rf build
+	uv build --quiet --wheel --no-build-isolation -o dist
+	rm -rf build
 
 lock:  ## resolves the requirements anew (needs `make setup` once, for uv)
 	uv pip compile -q --no-header --no-annotate --python-version 3.11 --generate-hashes \

@@ -1,0 +1,58 @@
+"""A disk that fills up: the error names it, nothing half-written is read, and the same command finishes later."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.submit import SETTINGS, SUBMIT
+
+REPOSITORY = Path(__file__).parents[1]
+SPACES = ["unshare", "--map-root-user", "--mount", "bash", "-c"]  # a disk of our own, in a namespace of our own
+
+
+def can_mount(folder):
+    tried = subprocess.run([*SPACES, f"mount -t tmpfs tmpfs {folder}"], capture_output=True)
+    return tried.returncode == 0
+
+
+def test_build_and_training_on_a_disk_that_fills_up_finish_on_a_larger_one(tmp_path):
+    if shutil.which("unshare") is None or not can_mount(tmp_path):
+        pytest.skip("this machine lets nobody but root mount a small disk")
+    disk, log, config = tmp_path / "disk", tmp_path / "log.csv", tmp_path / "config.yaml"
+    disk.mkdir()
+    lines = [f"d{n % 7},u{n % 1009},i{n % 499},{n % 2}" for n in range(40_000)]
+    log.write_text("\n".join(["domain,user,item,label", *lines, ""]))
+    data = f"{{source: csv, path: {log}, columns: {{label: label}}}}"
+    config.write_text(f"root: {disk}/root\ntrack: false\ndata: {data}\ntraining: {{epochs: 1}}\n")
+    options = " ".join(f"--conf '{key}={value}'" for key, value in SETTINGS.items())
+    build = f"{SUBMIT} --master 'local[1]' {options} pipelines/build_domains.py --config {config}"
+    train = f"{sys.executable} training/train.py --config {config} framework.name=joint"
+    steps = [
+        f"mount -t tmpfs -o size=160k tmpfs {disk}",
+        f"{build} > {tmp_path}/1.out 2> {tmp_path}/1.err; echo $?",
+        f"mount -o remount,size=50m {disk}",
+        f"{train} > {tmp_path}/2.out 2> {tmp_path}/2.err; echo $?",
+        f"{build} > {tmp_path}/3.out 2> {tmp_path}/3.err; echo $?",
+        f"mount -o remount,size=$(( $(du -sk {disk} | cut -f1) + 100 ))k {disk}",
+        f"{train} > {tmp_path}/4.out 2> {tmp_path}/4.err; echo $?",
+        f"mount -o remount,size=50m {disk}",
+        f"{train} > {tmp_path}/5.out 2> {tmp_path}/5.err; echo $?",
+    ]
+    environment = {**os.environ, "PATH": f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [*SPACES, " && ".join(f"{{ {step}; }}" for step in steps)],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    errors = {number: (tmp_path / f"{number}.err").read_text()[-2000:] for number in range(1, 6)}
+    assert done.stdout.split() == ["2", "2", "0", "2", "0"], (done.stderr, errors)
+    assert f"error: no space left on the disk of root {disk}/root or spark.local.dir" in errors[1]
+    assert "pipelines/build_domains.py" in errors[2]
+    assert f"error: no space left on the disk of root {disk}/root: free some" in errors[4]
