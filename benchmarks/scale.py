@@ -1,7 +1,10 @@
 """The chain on a log of Taobao-online's shape: the time of each job, and the most memory that all its processes took.
 
-    python -m benchmarks.scale --scale 0.01 [--work FOLDER] [--jobs generate,build,train,dr,evaluate]
+    python -m benchmarks.scale --scale 0.01 [--work FOLDER] [--jobs generate,build,one_rank,train,dr,evaluate]
         [key=value ...]
+
+Two more jobs: fill adds users and items up to those of the whole of Taobao-online, and sharded trains embeddings of all
+of them, on two ranks.
 
 Jobs run one after the other as a user runs them, with 6 GiB for Spark's driver; what they left in FOLDER
 (runs/scale/SCALE) stays there, so that further jobs can follow later. Memory is that of the whole tree of processes, a
@@ -25,9 +28,17 @@ SUBMIT = ["spark-submit", "--driver-memory", "6g"]
 JOBS = {
     "generate": [*SUBMIT, "pipelines/generate_taobao_online.py"],
     "build": [*SUBMIT, "pipelines/build_domains.py"],
+    "one_rank": ["horovodrun", "-np", "1", "env", "OMP_NUM_THREADS=1", "python", "training/train.py"],
     "train": ["horovodrun", "-np", "2", "python", "training/train.py"],
     "dr": [*SUBMIT, "pipelines/dr_longtail.py"],
     "evaluate": [*SUBMIT, "pipelines/evaluate.py"],
+    "fill": [*SUBMIT, "benchmarks/fill_keys.py"],
+    "sharded": ["horovodrun", "-np", "2", "python", "training/train.py"],
+}
+DEFAULT = "generate,build,one_rank,train,dr,evaluate"
+OWN = {  # settings of a job
+    "one_rank": ["seed=1"],  # another model, beside that of two ranks
+    "sharded": ["model.user_vectors=null", "model.item_vectors=null", "training.sharded=[user_id,item_id]"],
 }
 INTERVAL = 0.5  # seconds between two looks at the memory
 
@@ -36,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=0.001)
     parser.add_argument("--work", type=Path)
-    parser.add_argument("--jobs", default=",".join(JOBS))
+    parser.add_argument("--jobs", default=DEFAULT)
     parser.add_argument("settings", nargs="*", metavar="key=value")
     known = parser.parse_args()
     work = known.work or Path(f"runs/scale/{known.scale:g}")
@@ -45,7 +56,10 @@ def main() -> None:
     given = [f"data.scale={known.scale}", *paths, *vectors, "track=false", *known.settings]
     found = {}
     for name in tqdm(known.jobs.split(","), desc="jobs", unit="job", file=sys.stderr):
-        found[name] = measure([*JOBS[name], "--config", "conf/taobao_online.yaml", *given])
+        found[name] = measure([*JOBS[name], "--config", "conf/taobao_online.yaml", *given, *OWN.get(name, [])])
+    if {"one_rank", "train"} <= set(found):
+        speeds = [found[name]["samples_per_second"] for name in ("train", "one_rank")]
+        found["train"]["against_one_rank"] = speeds[0] / speeds[1]
     if "build" in found:
         found["build"] |= describe_files(work / "tables" / "samples")
     print(f"{'job':<10}{'seconds':>10}{'GiB':>8}")
