@@ -1,8 +1,9 @@
 """The table builds: which versions of the tables belong together, and how far the log was read for them."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -12,6 +13,7 @@ from training.config import Config, DataConfig
 from training.errors import UserError
 from training.snapshot import MARK, READ, require_version
 
+OF_A_DAY = ("since", "until", "since_version", "incremental")  # settings of data
 BELONGING = ("samples", "domains", "users", "items")  # to a model
 
 
@@ -33,9 +35,15 @@ def record(spark: SparkSession, config: Config, source_version: int | None, late
         latest: the largest time of all rows of this log that were kept.
     """
     versions = {name: tables.version(spark, config.table(name)) for name in READ}
-    schema = "path STRING, source_version BIGINT, latest DOUBLE, versions MAP<STRING, BIGINT>"
-    row = spark.createDataFrame([(config.data.path, source_version, latest, versions)], schema)
+    schema = "path STRING, source_version BIGINT, latest DOUBLE, data STRING, versions MAP<STRING, BIGINT>"
+    values = (config.data.path, source_version, latest, settings_of(config.data), versions)
+    row = spark.createDataFrame([values], schema)
     tables.append(row.withColumn("built_at", F.current_timestamp()), "builds", config.table("builds"))
+
+
+def settings_of(data: DataConfig) -> str:
+    """The settings that two builds share whose tables can be compared, as JSON."""
+    return json.dumps({key: value for key, value in asdict(data).items() if key not in OF_A_DAY}, sort_keys=True)
 
 
 def read_last(spark: SparkSession, config: Config) -> Row | None:

@@ -30,11 +30,13 @@ def require_sound(spark: SparkSession, config: Config) -> None:
 
 
 def _last_domains(spark: SparkSession, config: Config) -> str:
-    """The table domains of the last build, or as it is now where there is none, or its files are gone."""
+    """The table domains of the last build with these settings, or as it is now where that is not to be had."""
     path, last = config.table("domains"), builds.read_last(spark, config)
-    if last is not None:
-        try:
-            require_version(path, last["versions"]["domains"])
-        except UserError:
-            last = None
-    return f"delta.`{path}`" + (f" VERSION AS OF {last['versions']['domains']}" if last is not None else "")
+    if last is None or last.asDict().get("data") != builds.settings_of(config.data):
+        return f"delta.`{path}`"
+    version = last["versions"]["domains"]
+    try:
+        require_version(path, version)
+    except UserError:
+        return f"delta.`{path}`"
+    return f"delta.`{path}` VERSION AS OF {version}"

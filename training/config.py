@@ -21,8 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from training import rates
 from training.errors import UserError
 from training.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
+from training.passwords import holds_secret
 from training.schema import LENGTH
-from training.secrets import holds_secret
 from training.storage import local_path
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class DataConfig:
 
 @dataclass
 class ChecksConfig:
-    """Of sql/checks: what a build may change since the last one and still be published."""
+    """Of sql/checks: what a build may change since the last one with the same data settings and still be published."""
 
     vanished_domains: float = 0.5  # the share of the domains that may be gone
     label_rate: float = 0.2  # by how much the share of positives may differ

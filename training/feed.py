@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pyarrow.parquet as pq
 from petastorm.arrow_reader_worker import ArrowReaderWorker
 from petastorm.cache import NullCache
 from petastorm.fs_utils import get_filesystem_and_path_or_paths
@@ -12,6 +13,7 @@ from petastorm.reader import Reader
 from petastorm.workers_pool.thread_pool import ThreadPool
 
 from training.batches import Columns
+from training.errors import UserError
 from training.snapshot import DataFile, Snapshot
 from training.storage import fetch
 
@@ -51,12 +53,15 @@ def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ORDER) -> Colu
     """Reads some files of a snapshot whole, sorted by domain_id, user_id, item_id, label.
 
     Raises:
+        UserError: a file lacks a column, or has another type for it than the first file.
         RuntimeError: the rows read are not the rows listed.
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in columns}
     if files:
+        paths = [str(fetch(file.path)) for file in files]
+        _refuse_other_columns(paths, columns)
         # One worker keeps the order of the list, and reads many times faster than a model trains.
-        file_system, paths = get_filesystem_and_path_or_paths([f"file://{fetch(file.path)}" for file in files])
+        file_system, paths = get_filesystem_and_path_or_paths([f"file://{path}" for path in paths])
         reader = QuietReader(
             file_system,
             paths,
@@ -76,6 +81,19 @@ def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ORDER) -> Colu
     if read != listed:
         raise RuntimeError(f"read {read} rows of {listed} listed in {len(files)} files, as {files[0].path}")
     return _sorted({name: np.concatenate(arrays) if arrays else np.array([]) for name, arrays in parts.items()})
+
+
+def _refuse_other_columns(paths: Sequence[str], columns: Sequence[str]) -> None:
+    schemas = [pq.read_schema(path) for path in paths]
+    for path, schema in zip(paths, schemas, strict=True):
+        for name in columns:
+            if name not in schema.names:
+                raise UserError(f'file {path} of the samples lacks the column "{name}": build them anew')
+            if schema.field(name).type != schemas[0].field(name).type:
+                raise UserError(
+                    f'file {path} of the samples has {schema.field(name).type} as the type of "{name}", and {paths[0]} '
+                    f"has {schemas[0].field(name).type}: build them anew"
+                )
 
 
 def _sorted(columns: Columns) -> Columns:

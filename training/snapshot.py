@@ -20,6 +20,7 @@ from training.schema import Feature, Schema
 from training.storage import fetch, is_remote, missing
 
 READ = ("samples", "domains", "users", "items", "features", "rejects")  # what a build makes and others read
+UNREADABLE = {"delta.columnMapping.mode": "column mapping", "delta.enableTypeWidening": "type widening"}
 MARK = "written by build_domains"  # the userMetadata of its commits
 
 
@@ -159,9 +160,13 @@ def read_schema(config: Config, versions: Mapping[str, int], domains: int) -> Sc
 
 
 def open_table(path: str, version: int | None = None) -> DeltaTable:
-    """The Delta table at `path`, by default its newest version. Raises UserError if there is none."""
+    """The Delta table at `path`, by default its newest version.
+
+    Raises:
+        UserError: there is none, or its files do not hold the columns as the table names and types them.
+    """
     try:
-        return DeltaTable(path, version=version)
+        table = DeltaTable(path, version=version)
     except TableNotFoundError:
         raise UserError(f"table {path} does not exist: run pipelines/build_domains.py with the same config") from None
     except DeltaError:
@@ -169,6 +174,13 @@ def open_table(path: str, version: int | None = None) -> DeltaTable:
             raise
         newest = DeltaTable(path).version()
         raise UserError(f"table {path} (version {newest}) has no version {version} any more") from None
+    for setting, feature in UNREADABLE.items():
+        if table.metadata().configuration.get(setting, "none") not in ("none", "false"):
+            raise UserError(
+                f"table {path} (version {table.version()}) has {feature} on ({setting}): its files cannot be read as "
+                "they are, write the table anew without"
+            )
+    return table
 
 
 def require_version(path: str, version: int) -> None:
@@ -194,23 +206,37 @@ def read_columns(
 def column_files(
     path: str, columns: list[str], partition: dict[str, str] | None = None, version: int | None = None
 ) -> list[str]:
-    """The files of a Delta table, or of one partition, which have `columns`. Raises UserError if one is not there."""
+    """The files of a Delta table, or of one partition, which have `columns`.
+
+    Raises:
+        UserError: a column is not there, or the files hold rows that were deleted; as `open_table`.
+    """
     table = open_table(path, version)
     present = [field.name for field in table.schema().fields]
     for column in columns:
         if column not in present:
             raise UserError(f'table {path} has no column "{column}": it has {", ".join(present)}')
+    if _deletion_vectors(table):
+        raise UserError(
+            f"table {path} (version {table.version()}) has deletion vectors, so that its files hold rows that it has "
+            "not: run REORG TABLE ... APPLY (PURGE)"
+        )
     chosen = [(name, "=", value) for name, value in partition.items()] if partition else None
     return [str(fetch(_path(uri))) for uri in table.file_uris(file_pruning_predicate=chosen)]
 
 
 def _refuse_deletion_vectors(table: DeltaTable) -> None:
     enabled = table.metadata().configuration.get("delta.enableDeletionVectors") == "true"
-    if enabled or len(pa.table(table.deletion_vectors().read_all())):
+    if enabled or _deletion_vectors(table):
         raise UserError(
             f"table {table.table_uri} (version {table.version()}) has deletion vectors on, which the feed cannot "
             "apply: set delta.enableDeletionVectors=false and run REORG TABLE ... APPLY (PURGE), or rebuild it"
         )
+
+
+def _deletion_vectors(table: DeltaTable) -> int:
+    """How many files have one."""
+    return len(pa.table(table.deletion_vectors().read_all()))
 
 
 def _refuse_missing_files(table: DeltaTable, files: Sequence[str]) -> None:

@@ -134,6 +134,15 @@ def test_a_log_that_is_not_like_the_last_one_is_not_published_unless_allowed(
     assert published_versions(config) != published
 
 
+def test_a_build_with_other_settings_is_not_held_against_the_last_one(spark, make_config, log):
+    config = make_config("csv", log, LABELLED)
+    build_domains.build(spark, config)
+    published = published_versions(config)
+    write_log(log, "b")
+    build_domains.build(spark, make_config("csv", log, LABELLED, f"root={config.root}", "data.domains=[b]"))
+    assert published_versions(config) != published
+
+
 @pytest.mark.parametrize(
     ("table", "change", "problem"),
     [

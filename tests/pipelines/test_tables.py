@@ -99,5 +99,5 @@ def test_statements_are_cut_at_semicolons_and_have_no_comment_lines():
 
 
 def test_statement_with_a_placeholder_left_open_is_an_error():
-    with pytest.raises(KeyError, match="samples"):
+    with pytest.raises(KeyError, match="counts"):
         tables.statements("domains", plan="plan")

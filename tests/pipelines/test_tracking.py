@@ -75,7 +75,7 @@ def test_a_server_that_goes_away_is_asked_no_more(capsys):
     calls = []
 
     class Failing:
-        def log_metric(self, *arguments):
+        def log_batch(self, *arguments):
             calls.append(arguments)
             raise ConnectionError("gone\nfor good")
 

@@ -8,6 +8,7 @@ from petastorm.workers_pool import ventilator
 from petastorm.workers_pool.thread_pool import ThreadPool
 
 from training import feed
+from training.errors import UserError
 from training.feed import plan_epoch, read_rows, share_out
 from training.snapshot import DataFile
 
@@ -86,6 +87,21 @@ def test_our_pool_loses_none_under_the_same_timing(file, slow_ventilator, late_c
 def test_rows_that_are_listed_but_not_there_are_noticed(file):
     with pytest.raises(RuntimeError, match="read 60 rows of 61 listed"):
         read_rows([DataFile(file.path, "train", 0, 61)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop_columns("item_id"), 'lacks the column "item_id"'),
+        (lambda table: table.set_column(0, "domain_id", table["domain_id"].cast("int64")), 'int64 as .* "domain_id"'),
+    ],
+    ids=["lacks a column", "widened"],
+)
+def test_a_later_file_with_other_columns_is_refused_by_name(file, tmp_path, change, message):
+    pq.write_table(change(pq.ParquetFile(file.path).read()), tmp_path / "later.parquet")
+    later = DataFile(str(tmp_path / "later.parquet"), "train", 1, file.rows)
+    with pytest.raises(UserError, match=f"later.parquet of the samples .*{message}"):
+        read_rows([file, later])
 
 
 def test_a_reader_can_be_left_and_another_started(file):

@@ -210,6 +210,41 @@ def test_a_table_with_deletion_vectors_is_refused(spark, built, tmp_path):
         train(config)
 
 
+@pytest.mark.parametrize(
+    ("table", "statements", "message"),
+    [
+        (
+            "samples",
+            ["SET TBLPROPERTIES ('delta.columnMapping.mode' = 'name')", "RENAME COLUMN label TO clicked"],
+            "has column mapping on",
+        ),
+        ("users", ["SET TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"], "has column mapping on"),
+        ("domains", ["SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')"], "has type widening on"),
+    ],
+)
+def test_a_table_whose_files_are_not_what_it_says_is_refused_by_the_feature(
+    spark, built, tmp_path, table, statements, message
+):
+    config = built.config("framework.name=dn", built.copy(tmp_path))
+    if "RENAME" in statements[-1]:
+        spark.sql(f"ALTER TABLE delta.`{config.table(table)}` DROP CONSTRAINT IF EXISTS label_is_0_or_1")
+    for statement in statements:
+        spark.sql(f"ALTER TABLE delta.`{config.table(table)}` {statement}")
+    with pytest.raises(UserError, match=rf"table .*{table} \(version \d+\) {message}"):
+        train(config)
+
+
+def test_a_table_of_vectors_with_deleted_rows_is_refused(spark, built, tmp_path):
+    path = str(tmp_path / "vectors")
+    vectors = spark.createDataFrame([(str(n), [1.0, 2.0]) for n in range(40)], "key STRING, vector ARRAY<FLOAT>")
+    vectors.coalesce(1).write.format("delta").option("delta.enableDeletionVectors", "true").save(path)
+    config = built.config(f"model.user_vectors={path}", built.copy(tmp_path))
+    assert load_vectors(config)
+    spark.sql(f"DELETE FROM delta.`{path}` WHERE key = '3'")
+    with pytest.raises(UserError, match="vectors .version 1. has deletion vectors"):
+        load_vectors(config)
+
+
 def test_a_file_that_the_table_lists_and_that_is_gone_is_named_before_training(built, tmp_path):
     config = built.config("framework.name=dn", built.copy(tmp_path))
     gone = Path(take_snapshot(config).files[0].path)
