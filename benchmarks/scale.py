@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
@@ -51,12 +52,10 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", metavar="key=value")
     known = parser.parse_args()
     work = known.work or Path(f"runs/scale/{known.scale:g}")
-    vectors = [f"model.{name}_vectors={work}/tables/{name}_vectors" for name in ("user", "item")]
-    paths = [f"root={work}", f"data.path={work}/log"]
-    given = [f"data.scale={known.scale}", *paths, *vectors, "track=false", *known.settings]
     found = {}
     for name in tqdm(known.jobs.split(","), desc="jobs", unit="job", file=sys.stderr):
-        found[name] = measure([*JOBS[name], "--config", "conf/taobao_online.yaml", *given, *OWN.get(name, [])])
+        settings = [f"data.scale={known.scale}", *known.settings, *OWN.get(name, [])]
+        found[name] = measure(command_of(name, work, settings))
     if {"one_rank", "train"} <= set(found):
         speeds = [found[name]["samples_per_second"] for name in ("train", "one_rank")]
         found["train"]["against_one_rank"] = speeds[0] / speeds[1]
@@ -66,6 +65,13 @@ def main() -> None:
     for name, figures in found.items():
         print(f"{name:<10}{figures['seconds_in_all']:>10.0f}{figures['peak_gib']:>8.2f}")
     print(json.dumps({"scale": known.scale, "settings": known.settings, **found}))
+
+
+def command_of(job: str, work: Path, settings: Sequence[str]) -> list[str]:
+    """The command of a job on a log, tables and vectors that all lie in `work`."""
+    paths = [f"root={work}", f"data.path={work}/log"]
+    paths += [f"model.{name}_vectors={work}/tables/{name}_vectors" for name in ("user", "item")]
+    return [*JOBS[job], "--config", "conf/taobao_online.yaml", *paths, "track=false", *settings]
 
 
 def measure(command: list[str]) -> dict:

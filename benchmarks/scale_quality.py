@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.scale import JOBS
+from benchmarks.scale import command_of
 from training.snapshot import read_columns
 
 MODELS = ("joint", "alternate", "dn", "joint_dr", "mamdr")
@@ -52,15 +52,13 @@ def main() -> None:
 def run_steps(root: Path, settings: list[str]) -> None:
     """Runs the jobs that have not run in `root`."""
     (root / "done").mkdir(parents=True, exist_ok=True)
-    vectors = [f"model.{name}_vectors={root}/tables/{name}_vectors" for name in ("user", "item")]
-    given = ["--config", "conf/taobao_online.yaml", f"root={root}", f"data.path={root}/log", "track=false"]
 
     def run(step: tuple[str, str]) -> None:
         job, name = step
         done = root / "done" / f"{job}-{name}.json"
         if not done.exists():
             framework = [f"framework.name={name}"] if name in MODELS else []
-            command = [*JOBS[job], *given, *vectors, *settings, *framework]
+            command = command_of(job, root, [*settings, *framework])
             done.write_text(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
     for steps in tqdm(STEPS, desc=root.name, unit="step", file=sys.stderr):

@@ -20,9 +20,8 @@ from training.device import use_cpu
 from training.feed import ORDER
 from training.parameters import Parameters
 from training.schema import Schema
-from training.storage import mirror_of
 from training.store import load_theta, read_manifest, state_of
-from training.versions import model_path, shared_version, specific_version
+from training.versions import fetch_model, model_path, shared_version, specific_version
 
 ROWS_PER_MESSAGE = 32  # a row of domain_parameters has the size of a network
 
@@ -39,11 +38,9 @@ class ModelKey:
     @classmethod
     def find(cls, config: Config, table_version: int) -> "ModelKey":
         """The trained model of these settings. Raises UserError if there is none."""
-        folder = model_path(config, shared_version(config, table_version))
-        mirror_of(config.root, folder).pull()
-        manifest = read_manifest(folder)
+        manifest = read_manifest(fetch_model(config, shared_version(config, table_version)))
         key = cls(config, table_version, state_of(manifest), Schema.from_json(manifest["schema"]))
-        mirror_of(config.root, model_path(config, key.specific)).pull()
+        fetch_model(config, key.specific)
         return key
 
     @property
@@ -110,15 +107,13 @@ def open_theta(key: ModelKey) -> tuple[nn.Module, Parameters]:
     """The module and theta^S of a model, opened once in a Python process; a run that went on is another model."""
     name = (model_path(key.config, key.shared), key.state)
     if name not in _open:
-        mirror_of(key.config.root, name[0]).pull()
         _open.clear()
-        _open[name] = load_theta(name[0], key.config)
+        _open[name] = load_theta(fetch_model(key.config, key.shared), key.config)
     return _open[name]
 
 
 def open_adapter(key: ModelKey) -> Adapter:
-    folder = model_path(key.config, key.specific)
-    mirror_of(key.config.root, folder).pull()
+    folder = fetch_model(key.config, key.specific)
     return Adapter.load(folder, *open_theta(key), specific_settings(key.config))
 
 

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pyspark.sql import SparkSession
 
 from pipelines import builds, tables
-from pipelines.builds import BELONGING
 from training.config import Config
 from training.errors import UserError
 from training.snapshot import require_version
@@ -17,7 +16,7 @@ from training.snapshot import require_version
 
 def require_sound(spark: SparkSession, config: Config) -> None:
     """Raises UserError if the newest tables fail a check."""
-    filled = {name: f"delta.`{config.table(name)}`" for name in BELONGING} | asdict(config.checks)
+    filled = {name: f"delta.`{config.table(name)}`" for name in builds.BELONGING} | asdict(config.checks)
     filled["last_domains"] = _last_domains(spark, config)
     [filled["counts"]] = tables.statements("counts", samples=filled["samples"])
     for check in sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "checks").iterdir()):

@@ -210,7 +210,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def table(self, name: str) -> str:
-        root = self.root if "://" in self.root else str(Path(self.root).absolute())
+        root = self.root if "://" in self.root else str(self.folder())
         return f"{root.rstrip('/')}/tables/{name}"
 
     def folder(self, *names: str) -> Path:

@@ -3,8 +3,10 @@
 import heapq
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from petastorm.arrow_reader_worker import ArrowReaderWorker
 from petastorm.cache import NullCache
@@ -84,7 +86,7 @@ def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ORDER) -> Colu
 
 
 def _refuse_other_columns(paths: Sequence[str], columns: Sequence[str]) -> None:
-    schemas = [pq.read_schema(path) for path in paths]
+    schemas = [_schema(path) for path in paths]
     for path, schema in zip(paths, schemas, strict=True):
         for name in columns:
             if name not in schema.names:
@@ -94,6 +96,12 @@ def _refuse_other_columns(paths: Sequence[str], columns: Sequence[str]) -> None:
                     f'file {path} of the samples has {schema.field(name).type} as the type of "{name}", and {paths[0]} '
                     f"has {schemas[0].field(name).type}: build them anew"
                 )
+
+
+@lru_cache(1 << 14)
+def _schema(path: str) -> pa.Schema:
+    """That of a file, which never changes: every epoch asks again."""
+    return pq.read_schema(path)
 
 
 def _sorted(columns: Columns) -> Columns:

@@ -14,17 +14,14 @@ from training.provenance import made_now
 from training.schema import Schema
 from training.shard_files import Shards, load_shards
 from training.snapshot import Snapshot
-from training.storage import mirror_of
 from training.store import FOLDER, FROZEN, SHARDS, is_stored, load_theta, state_of
-from training.versions import grown_state, model_path, shared_version
+from training.versions import fetch_model, grown_state, shared_version
 
 
 def newest_stored(config: Config, table_version: int) -> int | None:
     """The newest version of the samples, up to `table_version`, that has a model with these settings."""
     for version in range(table_version, -1, -1):
-        folder = model_path(config, shared_version(config, version))
-        mirror_of(config.root, folder).pull()
-        if is_stored(folder):
+        if is_stored(fetch_model(config, shared_version(config, version))):
             return version
     return None
 

@@ -92,7 +92,7 @@ def take_snapshot(config: Config) -> Snapshot:
     """
     versions = published_versions(config)
     samples = open_table(config.table("samples"), versions["samples"])
-    _refuse_deletion_vectors(samples)
+    _refuse_deletion_vectors(samples, config.table("samples"), also_unused=True)
     files = tuple(_list_files(samples))
     if not files:
         raise UserError(f"table {config.table('samples')} is empty: build it again")
@@ -216,27 +216,18 @@ def column_files(
     for column in columns:
         if column not in present:
             raise UserError(f'table {path} has no column "{column}": it has {", ".join(present)}')
-    if _deletion_vectors(table):
-        raise UserError(
-            f"table {path} (version {table.version()}) has deletion vectors, so that its files hold rows that it has "
-            "not: run REORG TABLE ... APPLY (PURGE)"
-        )
+    _refuse_deletion_vectors(table, path)
     chosen = [(name, "=", value) for name, value in partition.items()] if partition else None
     return [str(fetch(_path(uri))) for uri in table.file_uris(file_pruning_predicate=chosen)]
 
 
-def _refuse_deletion_vectors(table: DeltaTable) -> None:
+def _refuse_deletion_vectors(table: DeltaTable, path: str, also_unused: bool = False) -> None:
     enabled = table.metadata().configuration.get("delta.enableDeletionVectors") == "true"
-    if enabled or _deletion_vectors(table):
+    if (also_unused and enabled) or len(pa.table(table.deletion_vectors().read_all())):
         raise UserError(
-            f"table {table.table_uri} (version {table.version()}) has deletion vectors on, which the feed cannot "
+            f"table {path} (version {table.version()}) has deletion vectors on, which the feed cannot "
             "apply: set delta.enableDeletionVectors=false and run REORG TABLE ... APPLY (PURGE), or rebuild it"
         )
-
-
-def _deletion_vectors(table: DeltaTable) -> int:
-    """How many files have one."""
-    return len(pa.table(table.deletion_vectors().read_all()))
 
 
 def _refuse_missing_files(table: DeltaTable, files: Sequence[str]) -> None:

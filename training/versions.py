@@ -9,6 +9,7 @@ from pathlib import Path
 from training.adapt import specific_settings
 from training.config import Config
 from training.frameworks import find_framework
+from training.storage import mirror_of
 
 
 def shared_version(config: Config, table_version: int) -> str:
@@ -50,6 +51,13 @@ def grown_state(version: str) -> str:
 
 def model_path(config: Config, version: str) -> Path:
     return config.folder("models", version)
+
+
+def fetch_model(config: Config, version: str) -> Path:
+    """The same folder, after it was made what it is at a ROOT that is a URL."""
+    folder = model_path(config, version)
+    mirror_of(config.root, folder).pull()
+    return folder
 
 
 def _specific_settings(config: Config) -> list:

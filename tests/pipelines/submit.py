@@ -36,12 +36,17 @@ def submit(master: str, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def standalone(folder: Path) -> Iterator[str]:
     """The address of a standalone master on loopback with two workers of a core each, for the time of the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"spark://127.0.0.1:{port}"
     worker = ("worker.Worker", "--cores", "1", "--memory", "1g", "--work-dir", str(folder), address)
     with ExitStack() as processes:

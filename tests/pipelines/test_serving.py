@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from pipelines import tables
 from pipelines.dr_longtail import dr_longtail
 from pipelines.export_model import export_model
 from pipelines.score import score
+from tests.pipelines.submit import free_port
 from training.errors import UserError
 from training.serving.keys import UNKNOWN, Keys, slice_of, write_slice
 from training.train import train
@@ -50,9 +50,7 @@ def exported(spark, built, keep_rounds, tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(exported):
     """The address of `mlflow models serve`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command = ["mlflow", "models", "serve", "--model-uri", exported[1], *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:

@@ -1,12 +1,12 @@
 """What MLflow is told of a model, and that nothing depends on it."""
 
-import socket
 import sys
 
 import mlflow
 import pytest
 
 from pipelines.evaluate import evaluate
+from tests.pipelines.submit import free_port
 from training.report.__main__ import write_report
 from training.tracking import MODEL, Tracker, open_run
 from training.train import train
@@ -61,9 +61,7 @@ def test_where_mlflow_is_not_installed_one_warning_says_so_and_the_run_goes_on(t
 
 
 def test_where_the_server_is_away_one_warning_says_so_and_the_run_goes_on(tracked, monkeypatch, capsys):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{port}")
     assert train(tracked())["epochs"] == 2
     error = capsys.readouterr().err

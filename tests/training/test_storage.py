@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from obstore.store import from_url
 
 from pipelines.evaluate import evaluate
+from tests.pipelines.submit import free_port
 from training import checkpoint, storage
 from training.errors import UserError
 from training.snapshot import read_columns, take_snapshot
@@ -29,10 +29,9 @@ BUCKET = "s3a://bucket"
 @pytest.fixture(scope="module")
 def server():
     """The address of an S3-compatible server with a bucket, in a process of its own: deltalake waits with the GIL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    command = [str(Path(sys.executable).with_name("moto_server")), "--port", address.rpartition(":")[2]]
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [str(Path(sys.executable).with_name("moto_server")), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         for _ in range(100):
             try:
