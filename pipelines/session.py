@@ -16,6 +16,8 @@ from training.errors import exit_with_user_errors, naming_full_disks
 
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
+    # a log in folders domain=007, domain=8: keys are strings
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "true",
     # rows come in the order of files, and the writer need not sort them: a task writes three files a bucket

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -46,6 +47,15 @@ def load_last(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
         except (OSError, ValueError, SafetensorError):
             continue
     return None
+
+
+def read_states(folder: Path) -> list[dict]:
+    """The state of each checkpoint in `folder` that can be read, oldest first."""
+    states = []
+    for path in _epochs(folder):
+        with suppress(OSError, ValueError):
+            states.append(json.loads((path / STATE).read_text()))
+    return states
 
 
 def _epochs(folder: Path) -> list[Path]:

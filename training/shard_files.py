@@ -1,7 +1,7 @@
 """Sharded tables on disk: each rank writes the rows that it owns, and any number of ranks reads them."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -84,12 +84,12 @@ class ShardCheckpoints:
     def load_last(self, epoch: int) -> None:
         self._load(self.LAST, epoch)
 
-    def drop_older(self, epoch: int, best_epoch: int) -> None:
-        """Leaves those of the best epoch and of the two last: the newest checkpoint may turn out to be torn."""
+    def drop_all_but(self, named: Sequence[tuple[int, int]]) -> None:
+        """Leaves what the checkpoints name, each by its epoch and its best one: the newest may turn out to be torn."""
         if self.ranks.local_rank == 0:
-            kept = {(self.LAST, epoch), (self.LAST, epoch - 1), (self.BEST, best_epoch)}
+            kept = {self._path(kind, epoch) for pair in named for kind, epoch in zip((self.LAST, self.BEST), pair, strict=True)}
             for kind in (self.LAST, self.BEST):
-                for path in set(self.folder.glob(f"{kind}-*")) - {self._path(*one) for one in kept}:
+                for path in set(self.folder.glob(f"{kind}-*")) - kept:
                     shutil.rmtree(path, ignore_errors=True)  # machines that share the folder all try
 
     def _save(self, kind: str, epoch: int) -> None:

@@ -100,10 +100,12 @@ def take_snapshot(config: Config) -> Snapshot:
     names = [field.name for field in fields(Domains)]
     domains = read_columns(config.table("domains"), names, version=versions["domains"])
     order = np.argsort(domains["domain_id"])
+    schema = read_schema(config, versions, domains=len(order))
+    _refuse_unknown_ids(samples, schema)
     return Snapshot(
         versions=versions,
         files=files,
-        schema=read_schema(config, versions, domains=len(order)),
+        schema=schema,
         domains=Domains(**{name: column[order] for name, column in domains.items()}),
     )
 
@@ -228,6 +230,20 @@ def _refuse_deletion_vectors(table: DeltaTable, path: str, also_unused: bool = F
             f"table {path} (version {table.version()}) has deletion vectors on, which the feed cannot "
             "apply: set delta.enableDeletionVectors=false and run REORG TABLE ... APPLY (PURGE), or rebuild it"
         )
+
+
+def _refuse_unknown_ids(samples: DeltaTable, schema: Schema) -> None:
+    """Raises UserError if a file has an id, by its statistics, that its vocabulary has not."""
+    actions = _actions(samples)
+    bounds = [(name, f"{bound}.{name}") for name in schema.vocabularies for bound in ("min", "max")]
+    for name, bound in bounds:
+        size = schema.sizes[schema.vocabularies[name]]
+        for path, value in zip(actions["path"], actions.get(bound, ()), strict=False):
+            if value is not None and not 0 <= value < size:
+                raise UserError(
+                    f"file {path} of table {samples.table_uri} (version {samples.version()}) has {name} {value}, and "
+                    f"its vocabulary ends at {size - 1}: build the tables anew"
+                )
 
 
 def _refuse_missing_files(table: DeltaTable, files: Sequence[str]) -> None:

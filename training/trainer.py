@@ -184,12 +184,14 @@ class Trainer:
 
     def save(self) -> None:
         """Makes this epoch's checkpoint."""
-        epoch = self.progress.epoch
-        self._shards.keep_last(epoch)
-        self._shards.drop_older(epoch, self.progress.best_epoch)
-        if self.ranks.is_root:
-            checkpoint.save_epoch(self.checkpoints, epoch, self._tensors(), asdict(self.progress))
+        self._shards.keep_last(self.progress.epoch)
+        self._shards.drop_all_but(self.ranks.on_root("checkpoint", self._save))
         self.mirror.publish_on(self.ranks)
+
+    def _save(self) -> list[tuple[int, int]]:
+        """Writes the checkpoint and returns the epoch and the best epoch of each that is there."""
+        checkpoint.save_epoch(self.checkpoints, self.progress.epoch, self._tensors(), asdict(self.progress))
+        return [(state["epoch"], state["best_epoch"]) for state in checkpoint.read_states(self.checkpoints)]
 
     def _tensors(self) -> dict[str, Tensor]:
         groups = {"theta": self.theta.trained(), "best": self._best, "moments": self._inner.moments.state()}

@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
+from pipelines.sources.uniform import require_one_header
 from training.config import DataConfig
 from training.errors import UserError
 
@@ -65,4 +66,6 @@ def read_csv_strings(spark: SparkSession, path: str, separator: str = ",") -> Da
     options = {"header": True, "sep": separator, "escape": '"'}
     header = spark.read.csv(path, **options).columns
     schema = StructType([StructField(name, StringType()) for name in [*header, MALFORMED]])
-    return spark.read.csv(path, schema, enforceSchema=False, columnNameOfCorruptRecord=MALFORMED, **options)
+    log = spark.read.csv(path, schema, enforceSchema=False, columnNameOfCorruptRecord=MALFORMED, **options)
+    require_one_header(log)
+    return log

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.sources.files import MALFORMED, feature_columns, read_csv_strings, require_columns, require_path
+from pipelines.sources.uniform import require_one_type
 from training.config import DataConfig
 from training.errors import UserError
 
@@ -20,7 +21,11 @@ def read_csv(spark: SparkSession, data: DataConfig) -> DataFrame:
 
 
 def read_parquet(spark: SparkSession, data: DataConfig) -> DataFrame:
-    return select_columns(load(spark, data.path, "parquet"), data)
+    log = load(spark, data.path, "parquet")
+    selected = select_columns(log, data)
+    features = (feature.column or name for name, feature in data.features.items())
+    require_one_type(log, [*column_names(data).values(), *features])
+    return selected
 
 
 def read_delta(spark: SparkSession, data: DataConfig) -> DataFrame:
@@ -58,9 +63,14 @@ def _root_cause(error: JavaObject) -> str:
     return str(error.getMessage()).splitlines()[0]
 
 
+def column_names(data: DataConfig) -> dict[str, str]:
+    """By its name in the pipeline each column that the config names."""
+    return {name: column for name, column in asdict(data.columns).items() if column is not None}
+
+
 def select_columns(frame: DataFrame, data: DataConfig) -> DataFrame:
     """The configured columns as strings, under their names in the pipeline, and those of features."""
-    columns = {name: column for name, column in asdict(data.columns).items() if column is not None}
+    columns = column_names(data)
     require_columns(frame, columns.values(), data.path)
     chosen = [F.col(f"`{column}`").cast("string").alias(name) for name, column in columns.items()]
     malformed = F.col(MALFORMED) if MALFORMED in frame.columns else F.lit(None).cast("string").alias(MALFORMED)

@@ -1,9 +1,10 @@
 import gzip
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from chispa import assert_df_equality
-from py4j.protocol import Py4JJavaError
 
 from pipelines.cleaning import parse, rejects
 from pipelines.sources import read_log, read_vectors
@@ -59,12 +60,13 @@ def test_csv_folder_holds_a_header_in_each_file(spark, tmp_path):
     check(log, [("ua", "i", "d", None), ("ub", "i", "d", None)], NO_LABEL)
 
 
-def test_csv_folder_with_two_headers_is_not_read_as_if_they_were_one(spark, tmp_path):
+@pytest.mark.parametrize("name", ["b.csv", "b c%.csv", "b.csv.gz"])
+def test_csv_folder_with_two_headers_is_refused_with_both(spark, tmp_path, name):
     (tmp_path / "a.csv").write_text("user,item,domain\nu1,i1,d\n")
-    (tmp_path / "b.csv").write_text("item,user,domain\ni2,u2,d\n")
-    log, _ = read(spark, "csv", tmp_path)
-    with pytest.raises(Py4JJavaError, match="CSV header does not conform to the schema"):
-        log.collect()
+    other = "item,user,domain\ni2,u2,d\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(other) if name.endswith("gz") else other)
+    with pytest.raises(UserError, match='begins with the line "item,user,domain", and .*/a.csv with "user,item,'):
+        read(spark, "csv", tmp_path)
 
 
 def test_csv_written_by_pandas_with_its_index_is_read(spark, tmp_path):
@@ -82,6 +84,58 @@ def test_parquet_columns_become_strings(spark, tmp_path):
     check(log, [("7", "007", "1", "0.5", "1970-01-01 00:00:10", None), (None, "x", "2", None, None, None)], RAW)
     assert positive_at == 0.5
     assert parse(log, positive_at).where("reason IS NULL").first()["time"] == 10.0
+
+
+def test_parquet_folders_that_are_named_by_keys_give_the_keys_as_they_were_written(spark, tmp_path):
+    keys = ["007", "8", "b/c d", "1e3", "50%", "ä:🙂"]
+    frame = spark.createDataFrame([(f"u{key}", "i", key) for key in keys], "user STRING, item STRING, domain STRING")
+    frame.write.partitionBy("domain").parquet(str(tmp_path / "log"))
+    check(read(spark, "parquet", tmp_path / "log")[0], [(f"u{key}", "i", key, None) for key in keys], NO_LABEL)
+
+
+@pytest.mark.parametrize(("number", "largest"), [("uint32", 2**32 - 1), ("uint64", 2**64 - 1), ("int64", -(2**63))])
+def test_parquet_keys_that_are_numbers_lose_no_digit(spark, tmp_path, number, largest):
+    columns = {"user": pa.array([largest], number), "item": pa.array([7], number), "domain": ["d"]}
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    check(read(spark, "parquet", tmp_path / "log.parquet")[0], [(str(largest), "7", "d", None)], NO_LABEL)
+
+
+@pytest.mark.parametrize(
+    ("later", "message"),
+    [
+        ({"item": pa.array([2], pa.int64())}, r'int64 item as the type of "item", and .*/a.parquet has int32 item'),
+        ({"time": None}, r'none as the type of "time", and .*/a.parquet has double time'),
+        ({"history": None}, r'none as the type of "history", and .*/a.parquet has group history \(LIST\)'),
+    ],
+    ids=["widened", "lacks a column", "lacks a feature"],
+)
+def test_parquet_file_with_other_columns_than_the_first_is_refused_by_name(spark, tmp_path, later, message):
+    columns = {"user": [1], "item": pa.array([1], pa.int32()), "domain": ["d"], "time": [0.5], "history": [[7]]}
+    (tmp_path / "log").mkdir()
+    pq.write_table(pa.table({**columns, "unused": [1]}), tmp_path / "log/a.parquet")
+    others = {name: value for name, value in {**columns, **later}.items() if value is not None}
+    pq.write_table(pa.table(others), tmp_path / "log/b.parquet")
+    features = {"history": FeatureConfig(kind="sequence")}
+    with pytest.raises(UserError, match=f"file .*/b.parquet has {message}"):
+        read(spark, "parquet", tmp_path / "log", columns=ColumnsConfig(time="time"), features=features)
+
+
+@pytest.mark.parametrize("feature", ["deletionVectors", "columnMapping"])
+def test_delta_log_is_read_as_it_is_whatever_its_features(spark, tmp_path, feature):
+    log = f"delta.`{tmp_path}/log`"
+    spark.sql(
+        f"CREATE TABLE {log} (user STRING, item STRING, domain STRING) USING delta TBLPROPERTIES "
+        "('delta.enableDeletionVectors' = 'true', 'delta.columnMapping.mode' = 'name')"
+    )
+    spark.sql(f"INSERT INTO {log} SELECT 'u' || id, 'i', 'd' FROM range(0, 4, 1, 1)")
+    if feature == "columnMapping":
+        spark.sql(f"ALTER TABLE {log} RENAME COLUMN item TO thing")
+    else:
+        spark.sql(f"DELETE FROM {log} WHERE user = 'u1'")
+    item = "thing" if feature == "columnMapping" else "item"
+    users = ["u0", "u1", "u2", "u3"] if feature == "columnMapping" else ["u0", "u2", "u3"]
+    frame, _ = read(spark, "delta", tmp_path / "log", columns=ColumnsConfig(item=item))
+    check(frame, [(user, "i", "d", None) for user in users], NO_LABEL)
 
 
 def test_delta_table_is_read_at_its_newest_version(spark, tmp_path):
