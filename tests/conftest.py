@@ -31,8 +31,10 @@ SUBMIT = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.ui.explainMode": "simple",
     "spark.driver.memory": "2g",
+    "spark.driver.maxResultSize": "1m",  # whoever collects a table fails at one of some size
     # The first compiler alone gets a code cache of 48 MB, which is full after a hundred tests: they become ever slower.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC "
+    "-Duser.timezone=Asia/Kolkata",  # jobs set the zone of a session: that of the machine is nothing to them
 }
 
 

@@ -1,5 +1,6 @@
 """Algorithm 3 of MAMDR to the letter: in each epoch DN, then DR for every domain, all of it on the workers."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,14 +70,21 @@ class InterleavedTrainer(Trainer):
         own = _to_tensors(self.specific, "last") | _to_tensors(self._best_specific, "best")
         checkpoint.save_epoch(self._specific_checkpoints(self.ranks.rank), epoch, own, {})
         self.ranks.wait()
+        if self.ranks.is_root:  # an epoch that more ranks were cut off in
+            for stale in set(self._saved(epoch)) - {self._specific_checkpoints(r) for r in range(self.ranks.size)}:
+                shutil.rmtree(stale / f"epoch-{epoch:05d}")
         super().save()
+
+    def _saved(self, epoch: int) -> list[Path]:
+        """The folders of ranks that have saved theta^i after `epoch`."""
+        return [path.parent for path in sorted(self.checkpoints.parent.glob(f"specific-*/epoch-{epoch:05d}"))]
 
     def resume(self) -> None:
         super().resume()
         if not self.progress.epoch:
             return
         own = set(self._own_domains())
-        for folder in sorted(self.checkpoints.parent.glob("specific-*")):
+        for folder in self._saved(self.progress.epoch):
             tensors, _ = checkpoint.load(folder / f"epoch-{self.progress.epoch:05d}")
             self.specific |= _from_tensors(tensors, "last", own, self._device)
             self._best_specific |= _from_tensors(tensors, "best", own, self._device)

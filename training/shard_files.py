@@ -50,6 +50,9 @@ def save_shards(folder: Path, shards: Shards, ranks: Ranks, tables: Mapping[str,
     with written_aside(path) as aside:
         save_file(tensors, aside)
     ranks.wait()
+    if ranks.local_rank == 0:  # what another number of ranks left here when it was cut off
+        for stale in set(folder.glob("*of*.safetensors")) - set(folder.glob(f"*of{ranks.size}.safetensors")):
+            stale.unlink(missing_ok=True)
 
 
 def load_shards(folder: Path, shards: Shards) -> None:

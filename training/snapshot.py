@@ -101,7 +101,7 @@ def take_snapshot(config: Config) -> Snapshot:
     domains = read_columns(config.table("domains"), names, version=versions["domains"])
     order = np.argsort(domains["domain_id"])
     schema = read_schema(config, versions, domains=len(order))
-    _refuse_unknown_ids(samples, schema)
+    _refuse_unknown_ids(samples, config.table("samples"), schema)
     return Snapshot(
         versions=versions,
         files=files,
@@ -232,16 +232,16 @@ def _refuse_deletion_vectors(table: DeltaTable, path: str, also_unused: bool = F
         )
 
 
-def _refuse_unknown_ids(samples: DeltaTable, schema: Schema) -> None:
+def _refuse_unknown_ids(samples: DeltaTable, path: str, schema: Schema) -> None:
     """Raises UserError if a file has an id, by its statistics, that its vocabulary has not."""
     actions = _actions(samples)
     bounds = [(name, f"{bound}.{name}") for name in schema.vocabularies for bound in ("min", "max")]
     for name, bound in bounds:
         size = schema.sizes[schema.vocabularies[name]]
-        for path, value in zip(actions["path"], actions.get(bound, ()), strict=False):
+        for file, value in zip(actions["path"], actions.get(bound, ()), strict=False):
             if value is not None and not 0 <= value < size:
                 raise UserError(
-                    f"file {path} of table {samples.table_uri} (version {samples.version()}) has {name} {value}, and "
+                    f"file {file} of table {path} (version {samples.version()}) has {name} {value}, and "
                     f"its vocabulary ends at {size - 1}: build the tables anew"
                 )
 

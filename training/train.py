@@ -7,9 +7,11 @@ python training/train.py --config ...          one rank, without the launcher
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 
 from training.config import Config, parse_arguments
 from training.device import choose_device
+from training.elastic import Pinned, is_elastic, run_elastically
 from training.errors import UserError, exit_with_user_errors, naming_full_disks
 from training.frameworks import prepare
 from training.growing import newest_stored, start_from
@@ -27,10 +29,21 @@ from training.vectors import align_vectors, open_vectors
 from training.versions import model_path, shared_version, specific_version, trained_state
 
 
-def train(config: Config) -> dict:
-    """Runs the whole command on this rank and returns the summary. Raises UserError."""
+def train(config: Config, pinned: Pinned | None = None) -> dict:
+    """Runs the whole command on this rank and returns the summary.
+
+    Args:
+        pinned: of a run whose ranks may change, see training/elastic.py.
+
+    Raises:
+        UserError
+    """
     ranks = Ranks()
-    snapshot = ranks.on_root("snapshot", lambda: take_snapshot(config))
+
+    def choose() -> Snapshot:
+        return ranks.on_root("snapshot", lambda: take_snapshot(config))
+
+    snapshot = choose() if pinned is None else pinned.pin(choose)
     device = choose_device(config.training.device, ranks.local_rank, ranks.local_size)
     refuse_idle_ranks(snapshot, ranks.size)
     frozen = ranks.on_machines("vectors", lambda: align_vectors(config), apart=is_remote(config.root))
@@ -48,6 +61,8 @@ def train(config: Config) -> dict:
         start_from(source, model, shards, config, snapshot.schema)
     trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
     trainer = trainer_class(model, config, snapshot, ranks, folder, shards)
+    if pinned is not None:
+        trainer.after_epoch = pinned.check_host_updates
     if ranks.is_root:
         trainer.tracker = open_run(config, folder.name)
     trainer.fit()
@@ -104,7 +119,7 @@ def main() -> None:
     def command() -> None:
         config = parse_arguments(sys.argv[1:])
         with naming_full_disks(f"root {config.root}"):
-            summary = train(config)
+            summary = run_elastically(partial(train, config)) if is_elastic() else train(config)
         if summary.pop("rank") == 0:
             print(json.dumps(summary), flush=True)
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -53,6 +54,7 @@ class Trainer:
 
     Attributes:
         theta: the parameters, shared with the module. progress: how far it got. tracker: where epochs are logged.
+        after_epoch: called when an epoch is on disk; may end the run.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Trainer:
         self.theta = Parameters.of(model, dict(shards))
         self.progress = Progress()
         self.tracker = Tracker()
+        self.after_epoch: Callable[[], None] = lambda: None
         self.checkpoints = folder / "checkpoints"
         self.mirror = mirror_of(config.root, folder)
         self._shards = ShardCheckpoints(folder, self.theta.shards, ranks)
@@ -76,6 +79,7 @@ class Trainer:
         self.resume()
         while not self.progress.finished(self.config):
             self._run_epoch()
+            self.after_epoch()
         self._bar.close()
         self.theta.copy_(self._best)
         if self.progress.best_epoch:
@@ -157,6 +161,7 @@ class Trainer:
                 "epoch": epoch,
                 "val_mean_domain_auc": auc.mean,
                 "rows_read": rows,
+                "ranks": self.ranks.size,
                 "seconds": round(seconds, 3),
                 "seconds_by_part": parts,
             }

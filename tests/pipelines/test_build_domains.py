@@ -3,8 +3,11 @@ import random
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from py4j.protocol import Py4JJavaError
 
 from pipelines import tables
 from pipelines.build_domains import build_domains
@@ -397,3 +400,23 @@ def test_a_user_in_ten_thousand_domains_is_in_all_of_them(spark, make_config, tm
     found = tables.read(spark, config.table("domains"))
     assert found.where("rows_train != 1 OR users != 1").count() == 0
     assert found.groupBy("first_bucket").count().agg({"count": "max"}).first()[0] <= 2001
+
+
+@pytest.fixture
+def small_broadcasts(spark):
+    """Spark itself collects what it takes for small, up to a bound, and sends it to all tasks."""
+    spark.conf.set("spark.sql.autoBroadcastJoinThreshold", "64k")
+    yield
+    spark.conf.unset("spark.sql.autoBroadcastJoinThreshold")
+
+
+def test_nothing_is_collected_to_the_driver(spark, make_config, tmp_path, small_broadcasts):
+    rows = 8_000
+    keys = [random.Random(number).randbytes(100).hex() for number in range(rows)]
+    domains = [f"domain {number % 3}" for number in range(rows)]
+    log = pa.table({"user": keys, "item": keys, "domain": domains, "label": np.arange(rows) % 2})
+    pq.write_table(log, tmp_path / "log.parquet")
+    with pytest.raises(Py4JJavaError, match="maxResultSize"):
+        spark.read.parquet(str(tmp_path / "log.parquet")).collect()
+    config = make_config("parquet", tmp_path / "log.parquet", "data.columns={label: label}", "data.bucket_rows=2000")
+    assert build_domains(spark, config)["users"] == rows

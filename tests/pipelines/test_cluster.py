@@ -25,6 +25,14 @@ def test_workers_of_a_standalone_master_train_and_adapt(built, tmp_path):
     assert adapted["domains"] == (~snapshot.domains.head).sum()
 
 
+def test_more_ranks_than_the_cluster_has_cores_are_told_and_not_waited_for(built, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOROVOD_SPARK_START_TIMEOUT", "5")
+    options = ["--conf", "spark.default.parallelism=3", "pipelines/train_on_spark.py", "--config", built.config_path]
+    done = submit("local[2]", *options, built.copy(tmp_path))
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "error: the cluster had no 3 cores free within 5 s" in done.stderr
+
+
 def test_a_users_mistake_on_an_executor_is_told_by_the_driver(spark, built):
     with pytest.raises(UserError, match="training.device is cuda, but torch finds no GPU"):
         train_on_spark(spark, built.config("training.device=cuda"))

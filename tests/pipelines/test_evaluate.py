@@ -36,6 +36,24 @@ def test_auc_and_log_loss_are_those_of_scikit_learn_in_however_many_parts(spark,
     assert overall["auc"] == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
 
 
+def test_as_many_tasks_find_the_auc_of_many_domains_as_of_few(spark):
+    tracker, context = spark.sparkContext.statusTracker(), spark.sparkContext
+    tasks = []
+    for domains in (2, 2_000):
+        scores = spark.range(4_000).selectExpr(
+            "'m' AS model",
+            f"CAST(id % {domains} AS INT) AS domain_id",
+            "CAST(id DIV 2000 AS FLOAT) AS label",
+            "CAST(id AS DOUBLE) AS logit",
+        )
+        context.setJobGroup(f"auc {domains}", "")
+        assert auc_by(scores, "domain_id").count() == domains
+        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(f"auc {domains}")]
+        tasks.append(sum(tracker.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds))
+    context.setLocalProperty("spark.jobGroup.id", None)
+    assert tasks[0] == tasks[1] < 20
+
+
 def test_a_domain_with_one_class_has_no_auc_but_its_rows_count(spark):
     rows = [("m", 1, 1.0, 0.5), ("m", 1, 0.0, 0.1), ("m", 2, 1.0, 0.3)]
     found = {row["domain_id"]: row["auc"] for row in auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()}

@@ -67,6 +67,20 @@ def check_collectives(ranks, folder):
         torch.save(ranks.sum_rows("sum", ids, rows), f"{folder}/sum-{ranks.rank}.pt")
 
 
+def check_traffic(ranks):
+    """What moves follows the rows that are asked for, whatever the size of the table."""
+    sent = []
+    for size in (1_000, 1_000_000):
+        shard = Shard("user_id", size, 0, ranks)
+        shard.add("user_id.weight", 64, scale=0.05)
+        before = ranks.bytes_sent
+        ids = torch.arange(8) + 8 * ranks.rank
+        shard.pull(ids, ["user_id.weight"])
+        shard.push(ids, {"user_id.weight": torch.ones(8, 64)}, rate=1.0)
+        sent.append(ranks.bytes_sent - before)
+    assert sent[0] == sent[1] <= 8 * (64 + 2) * 8, sent
+
+
 def main(folder):
     torch.set_num_threads(1)
     ranks = Ranks()
@@ -74,6 +88,7 @@ def main(folder):
         torch.save(learned(name, ranks), f"{folder}/{name}-{ranks.rank}.pt")
         torch.save(learned(name, ranks, ("user_id", "item_id")), f"{folder}/sharded-{name}-{ranks.rank}.pt")
     check_collectives(ranks, folder)
+    check_traffic(ranks)
 
 
 if __name__ == "__main__":

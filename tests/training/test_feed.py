@@ -1,4 +1,9 @@
+import gc
+import os
+import threading
 import time
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -102,6 +107,35 @@ def test_a_later_file_with_other_columns_is_refused_by_name(file, tmp_path, chan
     later = DataFile(str(tmp_path / "later.parquet"), "train", 1, file.rows)
     with pytest.raises(UserError, match=f"later.parquet of the samples .*{message}"):
         read_rows([file, later])
+
+
+def test_a_reader_that_an_error_ends_leaves_no_thread_and_no_open_file(file, tmp_path):
+    def held():
+        gc.collect()
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    read_rows([file])
+    before = held()
+    torn = tmp_path / "torn.parquet"
+    content = bytearray(Path(file.path).read_bytes())
+    content[200:1000] = bytes(800)
+    torn.write_bytes(content)
+    for _ in range(5):
+        with pytest.raises(Exception, match="."):
+            read_rows([DataFile(str(torn), "train", 0, file.rows)])
+    assert held() == before
+
+
+def test_columns_that_no_feature_names_are_not_read(file, tmp_path):
+    rows = pq.ParquetFile(file.path).read()
+    further = {"ts": pa.array([datetime(2026, 1, 1)] * len(rows)), "city": pa.array(["Hangzhou"] * len(rows))}
+    for name, column in further.items():
+        rows = rows.append_column(name, column)
+    pq.write_table(rows, tmp_path / "wide.parquet")
+    wide = DataFile(str(tmp_path / "wide.parquet"), "train", 0, file.rows)
+    assert {name: column.tolist() for name, column in read_rows([wide]).items()} == {
+        name: column.tolist() for name, column in read_rows([file]).items()
+    }
 
 
 def test_a_reader_can_be_left_and_another_started(file):

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from tests.training.reference import assert_close
+from training import checkpoint
 from training.config import load_config
 from training.errors import UserError
 from training.feed import read_buckets
@@ -61,6 +62,32 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped_also_in_patches_that_a
     (one, ids), (other, _) = map(rows_of, tables)
     assert_close({"": one[ids]}, {"": other[ids]})
     assert val_auc(tables[0]) == pytest.approx(once["val_mean_domain_auc"], abs=1e-9)
+
+
+def test_a_kill_between_a_checkpoint_and_the_next_loses_no_shard_of_the_best_epoch(built, tmp_path, monkeypatch):
+    settings = [SHARDED, "framework.name=dn"]
+    killed, whole = (built.copy(tmp_path / name) for name in ("killed", "whole"))
+    once = train(built.config(*settings, whole, "training.epochs=4"))
+    save_epoch = checkpoint.save_epoch
+    for epoch in range(1, 5):
+
+        def die(folder, at, *arguments, epoch=epoch):
+            if at == epoch:
+                raise KeyboardInterrupt
+            save_epoch(folder, at, *arguments)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(checkpoint, "save_epoch", die)
+            train(built.config(*settings, killed, "training.epochs=4"))
+        assert_every_checkpoint_has_its_shards(model_path(built.config(killed), once["model_path"].rsplit("/")[-1]))
+    parts = train(built.config(*settings, killed, "training.epochs=4"))
+    assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
+
+
+def assert_every_checkpoint_has_its_shards(folder):
+    for state in checkpoint.read_states(folder / "checkpoints"):
+        for kind, epoch in (("last", state["epoch"]), ("best", state["best_epoch"])):
+            assert list((folder / f"shards-{kind}-{epoch:05d}").glob("0of1.safetensors")), (kind, epoch)
 
 
 def test_the_whole_chain_runs_on_two_hosts_and_goes_on_with_one_rank(spark, built, tmp_path):

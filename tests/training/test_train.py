@@ -260,6 +260,34 @@ def test_rows_deleted_before_the_run_are_not_read(spark, built, tmp_path):
     assert train(config)["samples"] == left
 
 
+def test_rows_deleted_after_the_versions_were_pinned_are_read_all_the_same(spark, built, tmp_path):
+    snapshot = take_snapshot(built.config(built.copy(tmp_path)))
+    table = DeltaTable(built.config(f"root={tmp_path}/root").table("samples"))
+    table.delete("user_id = 3")
+    assert table.version() == snapshot.version + 1
+    assert 3 in read_buckets(snapshot, "train")["user_id"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("UPDATE {} SET item_id = 99 WHERE user_id = 3", "has item_id 99, and its vocabulary ends at 24"),
+        ("UPDATE {} SET user_id = -1 WHERE user_id = 3", "has user_id -1, and its vocabulary ends at 39"),
+        ("UPDATE {} SET domain_id = 12 WHERE domain_id = 7", "has domain_id 12, and its vocabulary ends at 11"),
+    ],
+)
+def test_an_id_beyond_its_vocabulary_is_refused_before_training(spark, built, tmp_path, change, message):
+    config = built.config("framework.name=dn", built.copy(tmp_path))
+    spark.sql(change.format(f"delta.`{config.table('samples')}`"))
+    with pytest.raises(UserError, match=rf"file .*parquet of table .*samples \(version \d+\) {message}"):
+        train(config)
+
+
+def test_several_rounds_in_an_epoch_read_every_row_once(built, tmp_path):
+    config = built.config("framework.name=dn", "training.rounds_per_epoch=3", built.copy(tmp_path))
+    assert train(config)["samples"] == 2 * sum(take_snapshot(config).rows_by_bucket("train").values())
+
+
 @pytest.mark.parametrize("settings", [[], ["framework.interleave=true"]], ids=["heads", "interleaved"])
 def test_a_restart_adds_the_domains_that_a_rank_did_not_come_to_and_none_twice(spark, built, tmp_path, settings):
     config = built.config("framework.name=mamdr", built.copy(tmp_path), *settings)

@@ -1,0 +1,41 @@
+"""theta^i as rows of a table that several write to."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import numpy as np
+
+from training import domain_parameters
+from training.snapshot import read_columns
+
+WRITERS, DOMAINS = 4, 5
+
+
+def row(domain):
+    return {
+        "model_version": "m",
+        "domain_id": domain,
+        "bucket": 0,
+        "rounds": 1,
+        "dense": np.full(3, domain, "<f4").tobytes(),
+        "embeddings": [],
+        "rows_train": 1,
+        "rows_val": 0,
+        "val_auc_shared": None,
+        "val_auc": None,
+    }
+
+
+def test_what_several_write_at_once_is_all_kept(built, tmp_path):
+    path = built.config(built.copy(tmp_path)).table("domain_parameters")
+    ready = Barrier(WRITERS)
+
+    def write(writer):
+        ready.wait()
+        for number in range(DOMAINS):
+            domain_parameters.append(path, [row(writer * DOMAINS + number)])
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(write, range(WRITERS)))
+    found = read_columns(path, ["domain_id"], {"model_version": "m"})["domain_id"]
+    assert sorted(found.tolist()) == list(range(WRITERS * DOMAINS))

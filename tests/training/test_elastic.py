@@ -1,0 +1,85 @@
+"""Ranks that die, come and go while a run trains."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.training.test_sharded_run import SHARDED, val_auc
+from training.snapshot import take_snapshot
+from training.store import read_manifest
+
+ROOT = Path(__file__).parents[2]
+HOSTS = ("localhost", "127.0.0.1", "127.1")  # names of this machine, each a host to Horovod
+EPOCHS = 40
+
+
+class Run:
+    """A run under horovodrun on hosts, a rank on each, that can be set while it trains."""
+
+    def __init__(self, folder, *arguments):
+        self.hosts, self.log = folder / "hosts", folder / "log"
+        script = folder / "discover.sh"
+        script.write_text(f"#!/bin/sh\ncat {self.hosts}\n")
+        script.chmod(0o755)
+        self.set_hosts(HOSTS[:2])
+        elastic = ["--min-np", "1", "--max-np", "3", "--host-discovery-script", str(script)]
+        command = ["horovodrun", "-np", "2", *elastic, "--network-interface", "lo", "--output-filename", str(folder)]
+        self.process = subprocess.Popen(
+            [*command, sys.executable, "training/train.py", *arguments],
+            cwd=ROOT,
+            env={**os.environ},
+            stdout=subprocess.PIPE,
+            stderr=self.log.open("w"),
+            text=True,
+        )
+
+    def set_hosts(self, hosts):
+        aside = self.hosts.with_name("hosts.aside")
+        aside.write_text("".join(f"{host}:1\n" for host in hosts))
+        aside.rename(self.hosts)
+
+    def wait_for(self, text, times=1):
+        deadline = time.monotonic() + 120
+        while self.log.read_text().count(text) < times:
+            assert time.monotonic() < deadline and self.process.poll() is None, self.log.read_text()[-5000:]
+            time.sleep(0.05)
+
+    def worker(self, host):
+        """The process of the rank on a host."""
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            environment = process.environ()
+            if environment.get("HOROVOD_HOSTNAME") == host and "train.py" in " ".join(process.cmdline()[1:2]):
+                return process
+        raise LookupError(host)
+
+    def finish(self):
+        out, _ = self.process.communicate(timeout=240)
+        assert self.process.returncode == 0, self.log.read_text()[-5000:]
+        return json.loads(out.splitlines()[-1].partition(":")[2])
+
+
+def test_ranks_may_die_come_and_go_and_each_epoch_reads_every_row_once(built, tmp_path):
+    settings = ["framework.name=dn", SHARDED, built.copy(tmp_path), "training.batch_size=4"]
+    settings += [f"training.epochs={EPOCHS}", f"training.patience={EPOCHS}"]
+    run = Run(tmp_path, "--config", built.config_path, *settings)
+    run.wait_for("epoch 3:")
+    run.worker(HOSTS[1]).send_signal(signal.SIGKILL)
+    run.wait_for("going on after epoch")
+    run.set_hosts([HOSTS[0], HOSTS[2]])
+    run.wait_for("going on after epoch", times=2)
+    run.set_hosts([HOSTS[2]])
+    summary = run.finish()
+    config = built.config(*settings)
+    history = read_manifest(Path(summary["model_path"]))["progress"]["history"]
+    listed = sum(take_snapshot(config).rows_by_bucket("train").values())
+    assert [epoch["rows_read"] for epoch in history] == [listed] * EPOCHS
+    ranks = [epoch["ranks"] for epoch in history]
+    assert [one for one, before in zip(ranks, [0, *ranks], strict=False) if one != before] == [2, 1, 2, 1]
+    assert val_auc(config) == pytest.approx(summary["val_mean_domain_auc"], abs=1e-9)
