@@ -1,7 +1,7 @@
 """horovodrun, with a user's mistakes told in one line.
 
-Installed over Horovod's own script of that name. It adds two things: more ranks than slots, and a mistake that a rank
-has already named, end in exit code 2 without a stack trace.
+Installed over Horovod's own script of that name. It adds that more ranks than slots, and a mistake that a rank has already
+named, end in exit code 2 without a stack trace, and that of ranks that fail the first is named.
 """
 
 import re
@@ -20,10 +20,24 @@ def main() -> None:
     try:
         run_commandline()
     except RuntimeError as error:
-        codes = re.findall(r"Exit code: (\d+)", str(error))
-        if str(USER_ERROR) in codes:
+        failed = re.search(r"Process name: (?P<rank>.+)\nExit code: (?P<code>-?\d+)", str(error))
+        if failed is None:
+            raise
+        rank, code = failed["rank"], int(failed["code"])
+        if code == USER_ERROR:
             sys.exit(USER_ERROR)
-        raise
+        print(
+            f"error: rank {rank} was the first to end, {how_ended(code)}; the others were stopped. The same command goes "
+            "on after the last checkpoint.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def how_ended(code: int) -> str:
+    """What an exit code says, as "killed by signal 9"; 9 is also how a system that lacks memory kills."""
+    number = code - 128 if code > 128 else -code
+    return f"killed by signal {number}" if number > 0 else f"with exit code {code}"
 
 
 def check_slots() -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from training.errors import UserError
+from training.watch import Watch
 
 T = TypeVar("T")
 
@@ -23,6 +24,7 @@ class Ranks:
         rank: this worker, from 0. size: the number of workers. local_size: those on this machine.
         bytes_sent: of tensors, by this worker to others: in an allreduce as in a ring, in an allgather once to each.
         seconds: by part of a round, what was spent in `timed` blocks.
+        watch: ends the run where a rank never comes to a collective.
     """
 
     def __init__(self) -> None:
@@ -31,6 +33,7 @@ class Ranks:
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.bytes_sent = 0
         self.seconds = Counter()
+        self.watch = Watch(self.rank, self.size)
 
     @property
     def is_root(self) -> bool:
@@ -45,7 +48,8 @@ class Ranks:
             except UserError as raised:
                 error = str(raised)
         if self.size > 1:
-            result, error = hvd.broadcast_object((result, error), root_rank=0, name=name)
+            with self.watch.waiting(name):
+                result, error = hvd.broadcast_object((result, error), root_rank=0, name=name)
         if error is not None:
             raise UserError(error) if self.is_root else SystemExit(2)
         return result
@@ -65,11 +69,15 @@ class Ranks:
             return array
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         self._count(tensor, self.size - 1)
-        return hvd.allgather(tensor, name=name).numpy()
+        with self.watch.waiting(name):
+            return hvd.allgather(tensor, name=name).numpy()
 
     def gather_objects(self, name: str, value: T) -> list[T]:
         """What all ranks give, in their order."""
-        return [value] if self.size == 1 else hvd.allgather_object(value, name=name)
+        if self.size == 1:
+            return [value]
+        with self.watch.waiting(name):
+            return hvd.allgather_object(value, name=name)
 
     def max(self, name: str, value: int) -> int:
         return int(self.gather(name, np.array([value])).max())
@@ -86,7 +94,7 @@ class Ranks:
             return tensors
         for tensor in tensors.values():
             self._count(tensor, 2 * (self.size - 1) / self.size)
-        with self.timed("allreduce"):
+        with self.timed("allreduce"), self.watch.waiting(name):
             reduced = hvd.grouped_allreduce(list(tensors.values()), name=name, op=operation)
         return dict(zip(tensors, reduced, strict=True))
 
@@ -107,7 +115,7 @@ class Ranks:
             return ids, tables, torch.ones_like(ids)
         for tensor in (ids, *tables.values()):
             self._count(tensor, self.size - 1)
-        with self.timed("push"):
+        with self.timed("push"), self.watch.waiting(name):
             handles = {"": hvd.allgather_async(ids, name=f"{name}.ids")}
             for table, rows in tables.items():
                 handles[table] = hvd.allgather_async(rows, name=f"{name}.{table}")
@@ -133,12 +141,13 @@ class Ranks:
         if self.size == 1:
             return rows, splits
         self._count(rows, 1 - splits[self.rank].item() / max(len(rows), 1))
-        return hvd.alltoall(rows.contiguous(), splits=splits.int(), name=name)
+        with self.watch.waiting(name):
+            return hvd.alltoall(rows.contiguous(), splits=splits.int(), name=name)
 
     def wait(self) -> None:
         """Returns when all ranks have come here."""
         if self.size > 1:
-            with self.timed("wait"):
+            with self.timed("wait"), self.watch.waiting("a barrier"):
                 hvd.barrier()
 
     @contextmanager

@@ -101,13 +101,15 @@ class Trainer:
         self.model.train()
         self.ranks.seconds.clear()
         rows = 0
-        for buckets in plan[self.ranks.rank]:
+        for number, buckets in enumerate(plan[self.ranks.rank], start=1):
+            self.ranks.watch.place = f"round {number} of epoch {epoch}"
             with self.ranks.timed("read"):
                 columns = read_buckets(self.snapshot, "train", buckets)
             for part in self._cut(columns):
                 patch = Patch(part, self.theta.features_of, self._device, self._dtype)
                 learn(self.theta, patch, run)
                 rows += patch.rows
+        self.ranks.watch.place = f"the end of epoch {epoch}"
         parts = self._parts(time.monotonic() - start)
         rows = int(self.ranks.gather("rows", np.array([rows])).sum())
         listed = sum(rows_by_bucket.values())

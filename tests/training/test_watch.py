@@ -1,0 +1,45 @@
+"""A rank that dies or hangs ends the run soon, and is named."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training.launch import how_ended
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("fault", ["hangs", "stops"])
+def test_a_rank_that_does_not_come_is_named_with_its_last_place_and_the_run_ends(fault):
+    done = run(fault, HOROVOD_STALL_SHUTDOWN_TIME_SECONDS="2")
+    assert done.returncode == 1
+    assert "error: rank 0, in round 3 of epoch 2, has waited 2 s for rank 1, last seen in round 3 of epoch 2, to come to" in (
+        done.stderr
+    )
+
+
+def test_a_rank_that_is_killed_is_named(fault="is killed"):
+    done = run(fault)
+    assert done.returncode == 1
+    assert "error: rank 1 was the first to end, killed by signal 9; the others were stopped" in done.stderr
+
+
+def run(fault, **environment):
+    return subprocess.run(
+        ["horovodrun", "-np", "2", sys.executable, "tests/training/faulty_ranks.py", fault],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(137, "killed by signal 9"), (-15, "killed by signal 15"), (1, "with exit code 1")]
+)
+def test_exit_codes_are_told_in_words(code, text):
+    assert how_ended(code) == text
