@@ -1,8 +1,8 @@
 """Training while workers come and go: horovodrun --min-np 1 --max-np 3 --host-discovery-script ...
 
 When a rank dies, the others go back to the last checkpoint and run that epoch again, with its buckets shared out among
-those that are left; new ranks join, and others leave, between two epochs. What a rank owned, of sharded tables too, is on
-disk, so that an epoch reads every row once whoever runs it.
+those that are left; new ranks join, and others leave, between two epochs. What a rank owned, of sharded tables too, is
+on disk, so that an epoch reads every row once whoever runs it.
 """
 
 import os

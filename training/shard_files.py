@@ -90,7 +90,11 @@ class ShardCheckpoints:
     def drop_all_but(self, named: Sequence[tuple[int, int]]) -> None:
         """Leaves what the checkpoints name, each by its epoch and its best one: the newest may turn out to be torn."""
         if self.ranks.local_rank == 0:
-            kept = {self._path(kind, epoch) for pair in named for kind, epoch in zip((self.LAST, self.BEST), pair, strict=True)}
+            kept = {
+                self._path(kind, epoch)
+                for pair in named
+                for kind, epoch in zip((self.LAST, self.BEST), pair, strict=True)
+            }
             for kind in (self.LAST, self.BEST):
                 for path in set(self.folder.glob(f"{kind}-*")) - kept:
                     shutil.rmtree(path, ignore_errors=True)  # machines that share the folder all try

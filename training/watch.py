@@ -65,8 +65,8 @@ class Watch:
         ]
         print(
             f"error: rank {self._rank}, in {self.place}, has waited {self._limit:.0f} s for "
-            f"{'; '.join(missing) or 'the others'}, to come to {collective}: the run ends, and the same command goes on "
-            f"after the last checkpoint. Where ranks may be that slow, set {LIMIT}.",
+            f"{'; '.join(missing) or 'the others'}, to come to {collective}: the run ends, and the same command goes "
+            f"on after the last checkpoint. Where ranks may be that slow, set {LIMIT}.",
             file=sys.stderr,
             flush=True,
         )

@@ -1,7 +1,7 @@
 """Whether all files of a log have the same columns.
 
-Spark takes the columns of one file for those of all: of a Parquet file that lacks one it reads nulls, and in the midst of
-the build it stops at one of another type, or at a CSV with another header.
+Spark takes the columns of one file for those of all: of a Parquet file that lacks one it reads nulls, and in the midst
+of the build it stops at one of another type, or at a CSV with another header.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,8 +42,8 @@ def require_one_type(frame: DataFrame, columns: Iterable[str]) -> None:
             found = of_file.get(column, "none")
             if found != expected:
                 raise UserError(
-                    f'file {file} has {found} as the type of "{column}", and {first} has {expected}: write the files of '
-                    "the log with the same columns"
+                    f'file {file} has {found} as the type of "{column}", and {first} has {expected}: write the files '
+                    "of the log with the same columns"
                 )
 
 

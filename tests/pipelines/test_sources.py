@@ -63,7 +63,7 @@ def test_csv_folder_holds_a_header_in_each_file(spark, tmp_path):
 @pytest.mark.parametrize("name", ["b.csv", "b c%.csv", "b.csv.gz"])
 def test_csv_folder_with_two_headers_is_refused_with_both(spark, tmp_path, name):
     (tmp_path / "a.csv").write_text("user,item,domain\nu1,i1,d\n")
-    other = "item,user,domain\ni2,u2,d\n".encode()
+    other = b"item,user,domain\ni2,u2,d\n"
     (tmp_path / name).write_bytes(gzip.compress(other) if name.endswith("gz") else other)
     with pytest.raises(UserError, match='begins with the line "item,user,domain", and .*/a.csv with "user,item,'):
         read(spark, "csv", tmp_path)

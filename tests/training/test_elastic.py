@@ -48,7 +48,8 @@ class Run:
     def wait_for(self, text, times=1):
         deadline = time.monotonic() + 120
         while self.log.read_text().count(text) < times:
-            assert time.monotonic() < deadline and self.process.poll() is None, self.log.read_text()[-5000:]
+            trains = time.monotonic() < deadline and self.process.poll() is None
+            assert trains, self.log.read_text()[-5000:]
             time.sleep(0.05)
 
     def worker(self, host):

@@ -76,10 +76,11 @@ def test_a_kill_between_a_checkpoint_and_the_next_loses_no_shard_of_the_best_epo
                 raise KeyboardInterrupt
             save_epoch(folder, at, *arguments)
 
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(checkpoint, "save_epoch", die)
+        monkeypatch.setattr(checkpoint, "save_epoch", die)
+        with pytest.raises(KeyboardInterrupt):
             train(built.config(*settings, killed, "training.epochs=4"))
         assert_every_checkpoint_has_its_shards(model_path(built.config(killed), once["model_path"].rsplit("/")[-1]))
+    monkeypatch.undo()
     parts = train(built.config(*settings, killed, "training.epochs=4"))
     assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
 

@@ -272,7 +272,7 @@ def test_rows_deleted_after_the_versions_were_pinned_are_read_all_the_same(spark
     ("change", "message"),
     [
         ("UPDATE {} SET item_id = 99 WHERE user_id = 3", "has item_id 99, and its vocabulary ends at 24"),
-        ("UPDATE {} SET user_id = -1 WHERE user_id = 3", "has user_id -1, and its vocabulary ends at 39"),
+        ("UPDATE {} SET user_id = 40 WHERE user_id = 3", "has user_id 40, and its vocabulary ends at 39"),
         ("UPDATE {} SET domain_id = 12 WHERE domain_id = 7", "has domain_id 12, and its vocabulary ends at 11"),
     ],
 )

@@ -16,13 +16,14 @@ ROOT = Path(__file__).parents[2]
 def test_a_rank_that_does_not_come_is_named_with_its_last_place_and_the_run_ends(fault):
     done = run(fault, HOROVOD_STALL_SHUTDOWN_TIME_SECONDS="2")
     assert done.returncode == 1
-    assert "error: rank 0, in round 3 of epoch 2, has waited 2 s for rank 1, last seen in round 3 of epoch 2, to come to" in (
-        done.stderr
+    assert (
+        "error: rank 0, in round 3 of epoch 2, has waited 2 s for rank 1, last seen in round 3 of epoch 2, to come to"
+        in (done.stderr)
     )
 
 
-def test_a_rank_that_is_killed_is_named(fault="is killed"):
-    done = run(fault)
+def test_a_rank_that_is_killed_is_named():
+    done = run("is killed")
     assert done.returncode == 1
     assert "error: rank 1 was the first to end, killed by signal 9; the others were stopped" in done.stderr
 
