@@ -73,6 +73,12 @@ def test_every_link_leads_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_every_fault_is_held_by_a_test_of_that_name():
+    known = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/faults.md").read_text())
+    assert [name for name in named if f"def {name}(" not in known] == []
+
+
 def test_the_readmes_table_is_that_of_the_report():
     lines = (ROOT / "README.md").read_text().split("<!-- table_x -->")[1].split("\n\n")[0].splitlines()
     shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line]

@@ -67,8 +67,8 @@ def check_collectives(ranks, folder):
         torch.save(ranks.sum_rows("sum", ids, rows), f"{folder}/sum-{ranks.rank}.pt")
 
 
-def check_traffic(ranks):
-    """What moves follows the rows that are asked for, whatever the size of the table."""
+def traffic(ranks):
+    """The bytes that a rank sends to pull and push eight rows of a small table, and of a large one."""
     sent = []
     for size in (1_000, 1_000_000):
         shard = Shard("user_id", size, 0, ranks)
@@ -78,7 +78,7 @@ def check_traffic(ranks):
         shard.pull(ids, ["user_id.weight"])
         shard.push(ids, {"user_id.weight": torch.ones(8, 64)}, rate=1.0)
         sent.append(ranks.bytes_sent - before)
-    assert sent[0] == sent[1] <= 8 * (64 + 2) * 8, sent
+    return sent
 
 
 def main(folder):
@@ -88,7 +88,7 @@ def main(folder):
         torch.save(learned(name, ranks), f"{folder}/{name}-{ranks.rank}.pt")
         torch.save(learned(name, ranks, ("user_id", "item_id")), f"{folder}/sharded-{name}-{ranks.rank}.pt")
     check_collectives(ranks, folder)
-    check_traffic(ranks)
+    torch.save(traffic(ranks), f"{folder}/traffic-{ranks.rank}.pt")
 
 
 if __name__ == "__main__":

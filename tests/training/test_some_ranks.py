@@ -126,6 +126,12 @@ def test_rows_are_added_up_over_ranks(results):
         assert (ids.tolist(), sums["table"].tolist(), counts.tolist()) == ([1, 3], [[1.0], [7.0]], [1, 2])
 
 
+def test_what_moves_follows_the_rows_and_not_the_table(results):
+    for rank in RANKS:
+        small, large = results[f"traffic-{rank}"]
+        assert 0 < small == large <= 2 * 8 * (64 * 4 + 8)  # eight rows of 64 floats, and their ids, there and back
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("framework", LEARNED)
 def test_sharded_tables_learn_what_whole_ones_learn(on_ranks, framework, ranks):
