@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,9 +71,9 @@ class Kill:
 
 
 class Chain:
-    """The jobs on a small log, whose tables and models lie in `folder`."""
+    """Some of the jobs on a small log, whose tables and models lie in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, steps: Sequence[str]) -> None:
         self.root, self._folder = folder / "root", folder
         self.config = folder / "config.yaml"
         write_log(folder / "log.csv")
@@ -94,7 +95,7 @@ class Chain:
         self.config.write_text(yaml.safe_dump(settings))
         self.root.mkdir()
         self.seconds: dict[str, float] = {}
-        for step in tqdm(STEPS, desc="undisturbed", unit="job", file=sys.stderr):
+        for step in tqdm(steps, desc="undisturbed", unit="job", file=sys.stderr):
             shutil.copytree(self.root, self._before(step))
             start = time.monotonic()
             process = self.start(step)
@@ -224,9 +225,9 @@ def equal(path: Path, other: Path) -> bool:
     )
 
 
-def torture(folder: Path, kills: int, seed: int, steps: tuple[str, ...] = tuple(STEPS)) -> list[Kill]:
-    """So many kills of jobs on a log in `folder`."""
-    chain, rng, found = Chain(folder), random.Random(seed), []
+def torture(folder: Path, kills: int, seed: int, steps: Sequence[str] = tuple(STEPS)) -> list[Kill]:
+    """So many kills of the first jobs, on a log in `folder`."""
+    chain, rng, found = Chain(folder, steps), random.Random(seed), []
     for number in tqdm(range(kills), desc="kills", unit="kill", file=sys.stderr):
         step = steps[number % len(steps)]
         victim = rng.choice(["launcher", "rank"] if step == "train" else ["driver", "executor", "worker"])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from training.aside import written_aside
 from training.batches import Columns, Rows
+from training.buffers import frozen_statistics
 from training.config import Config
 from training.frameworks import SPECIFIC
 from training.frameworks.group_run import GroupRun, SpecificSettings
@@ -20,7 +21,6 @@ from training.metrics import domain_auc
 from training.parameters import Parameters
 from training.predict import MOST_DOMAINS, predict_group
 from training.specific import Group, Specific
-from training.statistics import frozen_statistics
 from training.vocabularies import distinct_ids
 
 MOST_ROWS = 32_768  # in a step of a group

@@ -12,10 +12,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.adam import Moments
 from training.batches import Batch
+from training.buffers import frozen_statistics
 from training.errors import UserError
 from training.parameters import Parameters
 from training.ranks import Ranks
-from training.statistics import frozen_statistics
 from training.vocabularies import number_ids
 
 FEWEST_ROWS = 8  # that tell statistics anything: a batch normalisation cannot normalise a single row
