@@ -36,7 +36,7 @@ class Watch:
         self._waits: tuple[str, float] | None = None  # the collective that the rank is in, and since when
         self._limit = float(os.environ.get(LIMIT, DEFAULT_LIMIT))
         Watch.newest = self
-        if size > 1:
+        if size > 1 and self._limit > 0:  # 0 is Horovod's word for never
             threading.Thread(target=self._look, daemon=True, name="watch").start()
 
     @contextmanager
