@@ -56,7 +56,7 @@ VICTIMS = {  # what the command line of a process has in it
     "rank": "training/train.py",
 }
 OF_A_RUN = {"built_at", "evaluated_at", "scored_at", "versions", "table_version"}  # columns that differ between runs
-PATIENCE = 300  # seconds that a command may take
+PATIENCE = 600  # seconds that a command may take
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,0 @@
-"""A handful of the kills of `make torture`."""
-
-from tests.torture import torture
-
-
-def test_no_kill_loses_anything(tmp_path):
-    kills = torture(tmp_path, kills=3, seed=1, steps=("build", "train", "dr"))
-    assert [kill for kill in kills if kill.lost] == []
