@@ -55,7 +55,7 @@ def server(exported):
     command = ["mlflow", "models", "serve", "--model-uri", exported[1], *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         address = f"http://127.0.0.1:{port}"
-        for _ in range(120):
+        for _ in range(480):  # a busy machine takes minutes to import all
             if answers(f"{address}/ping"):
                 break
             time.sleep(0.5)

@@ -46,7 +46,7 @@ class Run:
         aside.rename(self.hosts)
 
     def wait_for(self, text, times=1):
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while self.log.read_text().count(text) < times:
             trains = time.monotonic() < deadline and self.process.poll() is None
             assert trains, self.log.read_text()[-5000:]
@@ -61,7 +61,7 @@ class Run:
         raise LookupError(host)
 
     def finish(self):
-        out, _ = self.process.communicate(timeout=240)
+        out, _ = self.process.communicate(timeout=480)
         assert self.process.returncode == 0, self.log.read_text()[-5000:]
         return json.loads(out.splitlines()[-1].partition(":")[2])
 
