@@ -15,7 +15,7 @@ import yaml
 from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
 from pipelines.session import spark_session
-from tests.settings import FRAMEWORK
+from tests.settings import DATA, FRAMEWORK, SIZES
 from training.config import load_config
 from training.snapshot import take_snapshot
 from training.versions import model_path
@@ -72,8 +72,7 @@ def built(spark, tmp_path_factory):
     """12 domains of 300 to 6 rows with labels, two of them heads, one with positives only."""
     folder = tmp_path_factory.mktemp("built")
     rng = np.random.default_rng(0)
-    sizes = [300, 240, 60, 50, 40, 30, 30, 20, 15, 10, 8, 6]
-    domain = np.repeat(np.arange(len(sizes)), sizes)
+    domain = np.repeat(np.arange(len(SIZES)), SIZES)
     user, item = rng.integers(40, size=len(domain)), rng.integers(25, size=len(domain))
     label = ((user + item + domain + rng.integers(4, size=len(domain))) % 5 < 2).astype(int)
     label[domain == 5] = 1
@@ -82,13 +81,7 @@ def built(spark, tmp_path_factory):
     config = {
         "root": str(folder / "root"),
         "track": False,
-        "data": {
-            "source": "parquet",
-            "path": str(folder / "log.parquet"),
-            "columns": {"label": "label"},
-            "bucket_rows": 120,
-            "head_rows": 100,
-        },
+        "data": {"source": "parquet", "path": str(folder / "log.parquet"), **DATA},
         "model": {"embedding_dim": 4, "hidden": [16, 8], "dropout": 0.1},
         "framework": {**FRAMEWORK, "stop_group": 5},
         "training": {"batch_size": 32, "epochs": 2},

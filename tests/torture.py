@@ -32,7 +32,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from tests.pipelines.submit import CLUSTER, SETTINGS, SUBMIT
-from tests.settings import FRAMEWORK
+from tests.settings import DATA, FRAMEWORK, SIZES
 
 REPOSITORY = Path(__file__).parents[1]
 SPARK = [
@@ -80,13 +80,7 @@ class Chain:
         settings = {
             "root": str(self.root),
             "track": False,
-            "data": {
-                "source": "csv",
-                "path": str(folder / "log.csv"),
-                "columns": {"label": "label"},
-                "bucket_rows": 120,
-                "head_rows": 100,
-            },
+            "data": {"source": "csv", "path": str(folder / "log.csv"), **DATA},
             "model": {"embedding_dim": 4, "hidden": [16, 8]},
             "framework": {**FRAMEWORK, "name": "mamdr", "stop_group": 5},
             "training": {"batch_size": 16, "epochs": 30, "patience": 30},
@@ -154,8 +148,7 @@ class Chain:
 def write_log(path: Path) -> None:
     """12 domains of 300 to 6 rows, two of them heads."""
     rng = random.Random(0)
-    sizes = [300, 240, 60, 50, 40, 30, 30, 20, 15, 10, 8, 6]
-    rows = [(rng.randrange(40), rng.randrange(25), domain) for domain, size in enumerate(sizes) for _ in range(size)]
+    rows = [(rng.randrange(40), rng.randrange(25), domain) for domain, size in enumerate(SIZES) for _ in range(size)]
     lines = [f"u{user},i{item},d{domain},{int((user + item + domain) % 5 < 2)}" for user, item, domain in rows]
     path.write_text("\n".join(["user,item,domain,label", *lines, ""]))
 

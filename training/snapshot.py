@@ -93,7 +93,8 @@ def take_snapshot(config: Config) -> Snapshot:
     versions = published_versions(config)
     samples = open_table(config.table("samples"), versions["samples"])
     _refuse_deletion_vectors(samples, config.table("samples"), also_unused=True)
-    files = tuple(_list_files(samples))
+    actions = _actions(samples)
+    files = tuple(_list_files(samples, actions))
     if not files:
         raise UserError(f"table {config.table('samples')} is empty: build it again")
     _refuse_missing_files(samples, [file.path for file in files])
@@ -101,7 +102,7 @@ def take_snapshot(config: Config) -> Snapshot:
     domains = read_columns(config.table("domains"), names, version=versions["domains"])
     order = np.argsort(domains["domain_id"])
     schema = read_schema(config, versions, domains=len(order))
-    _refuse_unknown_ids(samples, config.table("samples"), schema)
+    _refuse_unknown_ids(actions, f"{config.table('samples')} (version {samples.version()})", schema)
     return Snapshot(
         versions=versions,
         files=files,
@@ -232,17 +233,16 @@ def _refuse_deletion_vectors(table: DeltaTable, path: str, also_unused: bool = F
         )
 
 
-def _refuse_unknown_ids(samples: DeltaTable, path: str, schema: Schema) -> None:
-    """Raises UserError if a file has an id, by its statistics, that its vocabulary has not."""
-    actions = _actions(samples)
+def _refuse_unknown_ids(actions: dict[str, list], table: str, schema: Schema) -> None:
+    """Raises UserError if a file of `table` has an id, by its statistics, that its vocabulary has not."""
     bounds = [(name, f"{bound}.{name}") for name in schema.vocabularies for bound in ("min", "max")]
     for name, bound in bounds:
         size = schema.sizes[schema.vocabularies[name]]
         for file, value in zip(actions["path"], actions.get(bound, ()), strict=False):
             if value is not None and not 0 <= value < size:
                 raise UserError(
-                    f"file {file} of table {path} (version {samples.version()}) has {name} {value}, and "
-                    f"its vocabulary ends at {size - 1}: build the tables anew"
+                    f"file {file} of table {table} has {name} {value}, and its vocabulary ends at {size - 1}: "
+                    "build the tables anew"
                 )
 
 
@@ -255,9 +255,8 @@ def _refuse_missing_files(table: DeltaTable, files: Sequence[str]) -> None:
         )
 
 
-def _list_files(table: DeltaTable) -> list[DataFile]:
+def _list_files(table: DeltaTable, actions: dict[str, list]) -> list[DataFile]:
     root = f"{_path(table.table_uri).rstrip('/')}/"
-    actions = _actions(table)
     columns = (actions[name] for name in ("path", "partition.split", "partition.bucket", "num_records"))
     return [
         DataFile(root + unquote(path), split, int(bucket), int(rows))
