@@ -8,6 +8,7 @@ Writes the Delta table data.path (user, item, domain, label, logit), and under R
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +17,16 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.evaluate import auc_by
 from pipelines.session import run_job
-from pipelines.synthetic import ITEM, USER, Shape, draw_log, vectors
+from pipelines.synthetic import ITEM, USER, Log, Shape, draw_log, rows_of, vectors
 from training.config import Config
 from training.errors import UserError
+from training.metrics import domain_auc
 
-ROWS_AT_A_TIME = 1 << 18
+ROWS_AT_A_TIME = 1 << 16  # what a core's cache holds
 ROWS_A_TASK = 1 << 21
 LOG = "domain long, user long, item long, label tinyint, logit double"
+TRUTH = "domain long, rows long, positives long, best_auc double"
 
 Columns = Callable[[np.ndarray], dict]  # numbers -> column by name
 
@@ -34,16 +36,16 @@ def generate(spark: SparkSession, config: Config) -> dict:
     start = time.monotonic()
     shape = Shape.of(config.data)
     _refuse_other_tables(spark, config.data.path)
-    log = draw(spark, shape.samples, _log_columns(shape, config), LOG)
+    log = draw(spark, shape.samples, lambda rows: vars(_samples(rows, shape, config)), LOG)
     keyed = log.select(*(_key(name, name).alias(name) for name in ("user", "item", "domain")), "label", "logit")
     keyed.write.format("delta").mode("overwrite").save(config.data.path)
     for name, owner, count in (("user", USER, shape.users), ("item", ITEM, shape.items)):
         drawn = draw(spark, count, _vector_columns(owner, config.seed), "id long, vector array<float>")
         keyed = drawn.select(_key(name, "id").alias("key"), "vector")
         tables.overwrite(keyed, "vectors", config.table(f"{name}_vectors"))
-    scores = tables.read(spark, config.data.path).withColumn("model", F.lit("truth"))
-    best = auc_by(scores, "domain").withColumnRenamed("domain_id", "domain_key").drop("model", "logloss")
-    tables.overwrite(best.withColumnRenamed("auc", "best_auc"), "truth", config.table("truth"))
+    best = _best_auc(spark, shape, config)
+    keyed = best.select(_key("domain", "domain").alias("domain_key"), "rows", "positives", "best_auc")
+    tables.overwrite(keyed, "truth", config.table("truth"))
     truth = tables.read(spark, config.table("truth"))
     found = truth.agg(F.sum("positives").alias("positives"), F.avg("best_auc").alias("best_auc")).first()
     return {
@@ -75,9 +77,38 @@ def draw(spark: SparkSession, count: int, columns: Columns, schema: str) -> Data
     return spark.range(0, count, 1, tasks).mapInArrow(make, schema)
 
 
-def _log_columns(shape: Shape, config: Config) -> Columns:
-    seed, synthetic = config.seed, config.data.synthetic
-    return lambda rows: vars(draw_log(rows, shape, seed, synthetic.conflict, synthetic.noise))
+def _samples(rows: np.ndarray, shape: Shape, config: Config) -> Log:
+    return draw_log(rows, shape, config.seed, config.data.synthetic.conflict, config.data.synthetic.noise)
+
+
+def _best_auc(spark: SparkSession, shape: Shape, config: Config) -> DataFrame:
+    """The AUC that the true logit has in each domain: TRUTH.
+
+    A task draws all samples of its domains once more: to sort the whole log by domain takes twice as long.
+    """
+    edges = np.flatnonzero(np.diff(shape.ends // ROWS_A_TASK)) + 1
+    parts = [range(*pair) for pair in pairwise([0, *edges.tolist(), shape.domains])]
+
+    def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for number in chain.from_iterable(batch.column(0).to_pylist() for batch in batches):
+            yield pa.RecordBatch.from_pydict(_best_of(parts[number], shape, config))
+
+    return spark.range(0, len(parts), 1, len(parts)).mapInArrow(make, TRUTH)
+
+
+def _best_of(domains: range, shape: Shape, config: Config) -> dict:
+    rows = rows_of(domains, shape, config.seed)
+    chunks = [_samples(rows[at : at + ROWS_AT_A_TIME], shape, config) for at in range(0, len(rows), ROWS_AT_A_TIME)]
+    domain, logit, label = (
+        np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in ("domain", "logit", "label")
+    )
+    found = domain_auc(domain, logit, label)
+    return {
+        "domain": found.domain_id,
+        "rows": found.rows,
+        "positives": np.bincount(domain - domains.start, weights=label).astype(np.int64),
+        "best_auc": pa.array(found.auc, from_pandas=True),
+    }
 
 
 def _vector_columns(owner: int, seed: int) -> Columns:

@@ -88,6 +88,12 @@ def draw_log(rows: np.ndarray, shape: Shape, seed: int, conflict: float, noise: 
     return Log(domain, user, item, label.astype(np.int8), logit)
 
 
+def rows_of(domains: range, shape: Shape, seed: int) -> np.ndarray:
+    """The numbers of all samples of consecutive domains, shape (rows,), one domain after the other."""
+    first, end = (int(shape.ends[domain - 1]) if domain else 0 for domain in (domains.start, domains.stop))
+    return gather(np.arange(first, end), shape.samples, seed, ORDER)
+
+
 def true_logit(domain: np.ndarray, user: np.ndarray, item: np.ndarray, seed: int, conflict: float) -> np.ndarray:
     u, v = vectors(USER, user, seed).T, vectors(ITEM, item, seed).T
     shared_form, projection = _shared(seed)
@@ -114,10 +120,22 @@ def scatter(rows: np.ndarray, samples: int, seed: int, stream: int) -> np.ndarra
 
     `samples` is below 2^31, so that products fit.
     """
+    step, start = _scattering(samples, seed, stream)
+    return (rows * np.int64(step) + start) % samples
+
+
+def gather(places: np.ndarray, samples: int, seed: int, stream: int) -> np.ndarray:
+    """The rows that `scatter` sends to these places."""
+    step, start = _scattering(samples, seed, stream)
+    return (places - start) % samples * np.int64(pow(step, -1, samples)) % samples
+
+
+def _scattering(samples: int, seed: int, stream: int) -> tuple[int, int]:
+    """The step and the start."""
     step, start = (int(hash_keys(seed, stream, part) % np.uint64(samples)) for part in (0, 1))
     while np.gcd(step, samples) != 1:
         step += 1
-    return (rows * np.int64(step) + start) % samples
+    return step, start
 
 
 def power_law(draw: np.ndarray, count: np.ndarray, exponent: float) -> np.ndarray:

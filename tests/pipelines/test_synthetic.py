@@ -7,7 +7,20 @@ import pytest
 
 from pipelines import generate_taobao_online, tables
 from pipelines.build_domains import build_domains
-from pipelines.synthetic import BIAS, ITEM, USER, Shape, draw_log, normal, power_law, scatter, true_logit, vectors
+from pipelines.synthetic import (
+    BIAS,
+    ITEM,
+    USER,
+    Shape,
+    draw_log,
+    gather,
+    normal,
+    power_law,
+    rows_of,
+    scatter,
+    true_logit,
+    vectors,
+)
 from training.config import DataConfig, SyntheticConfig, load_config
 from training.errors import UserError
 from training.metrics import domain_auc
@@ -55,9 +68,18 @@ def test_whole_log_is_as_large_as_the_papers():
     assert np.diff(shape.ends).min() >= 1
 
 
-@pytest.mark.parametrize("samples", [1, 2, 30, 4096, 9973])
-def test_scattering_is_a_permutation(samples):
-    assert np.array_equal(np.sort(scatter(np.arange(samples), samples, 3, 0)), np.arange(samples))
+@pytest.mark.parametrize("samples", [1, 2, 30, 4096, 9973, 2**31 - 1])
+def test_scattering_is_a_permutation_that_gathering_undoes(samples):
+    rows = np.unique(np.linspace(0, samples - 1, 10_000).astype(np.int64))
+    places = scatter(rows, samples, 3, 0)
+    assert len(np.unique(places)) == len(rows)
+    assert np.array_equal(gather(places, samples, 3, 0), rows)
+
+
+def test_rows_of_domains_are_those_that_are_drawn_for_them():
+    domain = draw().domain
+    for domains in (range(0, 1), range(3, 9), range(29, 30)):
+        assert np.array_equal(np.sort(rows_of(domains, SHAPE, 0)), np.flatnonzero(np.isin(domain, domains)))
 
 
 def test_ranks_of_a_power_law_stay_inside_and_fall():
