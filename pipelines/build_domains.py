@@ -44,7 +44,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         rows_in = _count_rows(parsed, config)
         size_tasks(spark, rows_in)
         kept = persist(deduplicate(parsed))
-        counts = _counts(rows_in, kept, _write(rejects(parsed), "rejects", config), config)
+        counts, latest_time = _counts(rows_in, kept, _write(rejects(parsed), "rejects", config), config)
 
         encoded, users, items = _write_keys(kept, config, persist)
         for owner, vectors in read_vectors(spark, config.data).items():
@@ -59,6 +59,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         ratio = F.lit(None).cast("double") if labelled else ctr_ratio(config.data, config.seed)
         sized = persist(samples_by_domain(log, keyed.withColumn("ctr_ratio", ratio), labelled))
         plan = persist(plan_buckets(sized, config.data))
+        kept.unpersist()  # the largest of the frames: what follows reads the log, which is there by now
         owners = {f"{owner}_id": table for owner, table in (("user", users), ("item", items)) if of(features, owner)}
         samples = make_samples(assign_buckets(log, plan, labelled), config.data, config.seed, labelled, owners, events)
         samples_made = _write(samples, "samples", config, definitions(features)).count()
@@ -66,7 +67,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         tables.create_table(spark, "domain_parameters", config.table("domain_parameters"))
         _check_count("samples written", samples_made, "samples planned", plan.agg(F.sum("rows")).first()[0])
         require_sound(spark, config)
-        builds.record(spark, config, source_version, builds.latest_time(kept))
+        builds.record(spark, config, source_version, latest_time)
     seconds = time.monotonic() - start
     return {
         **counts,
@@ -90,9 +91,10 @@ def _count_rows(parsed: DataFrame, config: Config) -> int:
     return rows_in
 
 
-def _counts(rows_in: int, kept: DataFrame, rejected: DataFrame, config: Config) -> dict:
-    """The row counts of the summary; raises UserError where no row is kept."""
-    totals = kept.agg(F.count("*").alias("kept"), F.sum("copies").alias("copies")).first()
+def _counts(rows_in: int, kept: DataFrame, rejected: DataFrame, config: Config) -> tuple[dict, float | None]:
+    """The row counts of the summary, and the largest time of a kept row; raises UserError where none is kept."""
+    counted = (F.count("*").alias("kept"), F.sum("copies").alias("copies"), F.max("time").alias("latest"))
+    totals = kept.agg(*counted).first()
     rows_rejected = rejected.count()
     if totals["kept"] == 0:
         reason = rejected.groupBy("column", "reason").count().orderBy(F.desc("count")).first()
@@ -101,12 +103,13 @@ def _counts(rows_in: int, kept: DataFrame, rejected: DataFrame, config: Config) 
             f'most ({reason["count"]}) because "{reason["column"]}" is {reason["reason"]}: check data.columns'
         )
     _check_count("rows in", rows_in, "rows kept, rejected and duplicate", totals["copies"] + rows_rejected)
-    return {
+    counts = {
         "rows_in": rows_in,
         "rows_kept": totals["kept"],
         "rows_rejected": rows_rejected,
         "rows_duplicate": totals["copies"] - totals["kept"],
     }
+    return counts, totals["latest"]
 
 
 def _refuse_features_of_rows(features: Features) -> None:

@@ -18,9 +18,9 @@ def require_sound(spark: SparkSession, config: Config) -> None:
     """Raises UserError if the newest tables fail a check."""
     filled = {name: f"delta.`{config.table(name)}`" for name in builds.BELONGING} | asdict(config.checks)
     filled["last_domains"] = _last_domains(spark, config)
-    [filled["counts"]] = tables.statements("counts", samples=filled["samples"])
+    filled["counts"] = tables.statement("counts", samples=filled["samples"])
     for check in sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "checks").iterdir()):
-        [query] = tables.statements(f"checks/{check}", **filled)
+        query = tables.statement(f"checks/{check}", **filled)
         for row in spark.sql(query).where("rows > 0").collect():
             raise UserError(
                 f"the tables of {config.root} failed the check sql/checks/{check}.sql ({row['rows']} {row['problem']}) "

@@ -65,7 +65,7 @@ def model_names(config: Config) -> dict[str, bool]:
 
 def auc_by(scores: DataFrame, group: str) -> DataFrame:
     """(model, domain_id, rows, positives, auc, logloss) by sql/auc.sql, for each value of the expression `group`."""
-    [query] = tables.statements("auc", scores="{scores}", group=group)
+    query = tables.statement("auc", scores="{scores}", group=group)
     return scores.sparkSession.sql(query, scores=scores)
 
 

@@ -17,7 +17,8 @@ from training.config import DataConfig
 
 SCHEMA = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, bucket INT, split STRING"
 PLACED = ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio", "split", "stands")
-ORDER = ("split", "bucket", "domain_id", "user_id", "item_id", "label")
+PAIR = ("domain_id", "user_id", "item_id")
+ORDER = ("split", "bucket", *PAIR, "label")
 NO_OWNERS: Mapping[str, DataFrame] = MappingProxyType({})
 
 
@@ -45,13 +46,10 @@ def make_samples(
 
     def finish(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for bucket in whole_buckets(batches):
-            samples = finish_bucket(bucket, data.split, seed, labelled)
-            if not events:
-                refuse_doubles(samples)
-            yield from samples.to_batches()
+            yield from finish_bucket(bucket, data.split, seed, labelled, events).to_batches()
 
     # which of two samples of a pair goes to which split must not depend on the order that features come in
-    within = ("domain_id", "user_id", "item_id", "label", *of_rows) if of_rows else ()
+    within = (*PAIR, "label", *of_rows) if of_rows else ()
     by_bucket = placed.repartition("bucket").sortWithinPartitions("bucket", *within)
     samples = by_bucket.mapInArrow(finish, schema)
     for name, frame in owners.items():
@@ -78,11 +76,13 @@ def whole_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(parts)
 
 
-def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bool) -> pa.Table:
+def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bool, events: bool = False) -> pa.Table:
     """The samples of a bucket, by ORDER: SCHEMA and the features of rows.
 
     Rows that have a `split` keep it. Rows that are marked in the column `stands` are samples of an earlier build: they
     stay what they are, and get no negatives. See `make_samples`.
+
+    Raises RuntimeError if a (domain, user, item) is two samples, unless those are `events`.
     """
     is_row = placed["user_id"].is_valid()
     rows = placed.filter(is_row)
@@ -98,7 +98,6 @@ def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bo
         split = np.concatenate([split, splits_of_negatives(*(key[new] for key in keys), split[new], *drawn[:2])])
         domains, users, items = (np.concatenate(pair) for pair in zip((domains, users, items), drawn, strict=True))
         labels = np.concatenate([labels, np.zeros(len(drawn[0]), labels.dtype)])
-    split = split_rows(seed, shares, domains, users, items, labels, split)
     samples = pa.table(
         {
             "domain_id": domains.astype(np.int32),
@@ -106,22 +105,33 @@ def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bo
             "item_id": items.astype(np.int64),
             "label": labels.astype(np.float32),
             "bucket": np.full(len(domains), placed["bucket"][0].as_py(), np.int32),
-            "split": pa.DictionaryArray.from_arrays(split, pa.array(SPLITS)).cast(pa.string()),
+            "split": split,
         }
     )
     for name in rows.column_names:
         if name not in PLACED:
             samples = samples.append_column(name, rows[name])
-    return samples.sort_by([(name, "ascending") for name in ORDER])  # Spark's own sort then finds it in order
+    samples = samples.sort_by([(name, "ascending") for name in (*PAIR, "label")])
+    if not events:
+        refuse_doubles(samples)
+    *keys, given = (samples[name].to_numpy() for name in (*PAIR, "label", "split"))
+    return _by_split(samples, split_rows(seed, shares, *keys, given))
 
 
 def refuse_doubles(samples: pa.Table) -> None:
-    """Raises RuntimeError if a (domain, user, item) of a bucket is two samples, in one split or in two."""
-    keys = [samples[name].to_numpy() for name in ("item_id", "user_id", "domain_id")]
-    order = np.lexsort(keys)
-    same = np.logical_and.reduce([np.diff(key[order]) == 0 for key in keys])
+    """Raises RuntimeError if a (domain, user, item) is two samples of a bucket, which stand by these."""
+    same = np.logical_and.reduce([np.diff(samples[name].to_numpy()) == 0 for name in PAIR])
     if same.any():
         raise RuntimeError(f"bucket {samples['bucket'][0]}: {same.sum()} pairs of a domain, user and item come twice")
+
+
+def _by_split(samples: pa.Table, split: np.ndarray) -> pa.Table:
+    """The samples with their splits, and in the order of those, so that Spark's own sort finds nothing to do."""
+    by_name = np.argsort(SPLITS)
+    order = np.argsort(np.argsort(by_name).astype(np.int8)[split], kind="stable")
+    names = pa.DictionaryArray.from_arrays(split[order], pa.array(SPLITS)).cast(pa.string())
+    ordered = samples.take(order)
+    return ordered.set_column(ordered.column_names.index("split"), "split", names)
 
 
 def _given_splits(rows: pa.Table) -> np.ndarray:

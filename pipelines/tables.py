@@ -23,18 +23,15 @@ def create_table(spark: SparkSession, name: str, path: str, features: str = "") 
 
 
 def _define(spark: SparkSession, name: str, path: str, features: str, replace: bool = False) -> None:
-    create, *further = statements(f"tables/{name}", table=f"delta.`{path}`", features=features)
-    if replace:  # CREATE OR REPLACE would ask for the columns that a table at a path has
-        create = create.replace("CREATE", "REPLACE", 1)
-    for statement in (create, *further):
-        spark.sql(statement)
+    create = statement(f"tables/{name}", table=f"delta.`{path}`", features=features)
+    # CREATE OR REPLACE would ask for the columns that a table at a path has
+    spark.sql(create.replace("CREATE", "REPLACE", 1) if replace else create)
 
 
-def statements(name: str, **values: str) -> list[str]:
-    """The statements of sql/NAME.sql, with ${placeholders} filled from `values`."""
+def statement(name: str, **values: str) -> str:
+    """The statement of sql/NAME.sql, with ${placeholders} filled from `values`."""
     text = Template((SQL / f"{name}.sql").read_text()).substitute(values)
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-    return [part.strip() for part in "\n".join(lines).split(";\n") if part.strip()]
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
 
 
 def overwrite(frame: DataFrame, name: str, path: str, features: str = "") -> None:

@@ -17,6 +17,7 @@ CREATE TABLE ${table} (
   buckets INT NOT NULL,
   short BOOLEAN NOT NULL COMMENT 'too few rows for every split: train got them first, and val or test has none'
 ) USING DELTA
-TBLPROPERTIES ('delta.enableDeletionVectors' = 'false');
-
-ALTER TABLE ${table} ADD CONSTRAINT rows_add_up CHECK (rows = rows_train + rows_val + rows_test)
+TBLPROPERTIES (
+  'delta.enableDeletionVectors' = 'false',
+  'delta.constraints.rows_add_up' = 'rows = rows_train + rows_val + rows_test'
+)

@@ -4,6 +4,7 @@ CREATE TABLE ${table} (
   ${features}
   id BIGINT NOT NULL
 ) USING DELTA
-TBLPROPERTIES ('delta.enableDeletionVectors' = 'false');
-
-ALTER TABLE ${table} ADD CONSTRAINT ids_from_zero CHECK (id >= 0)
+TBLPROPERTIES (
+  'delta.enableDeletionVectors' = 'false',
+  'delta.constraints.ids_from_zero' = 'id >= 0'
+)

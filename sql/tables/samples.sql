@@ -10,10 +10,9 @@ CREATE TABLE ${table} (
   split STRING NOT NULL COMMENT 'train, val or test'
 ) USING DELTA
 PARTITIONED BY (split, bucket)
-TBLPROPERTIES ('delta.enableDeletionVectors' = 'false');
-
-ALTER TABLE ${table} ADD CONSTRAINT label_is_0_or_1 CHECK (label IN (0, 1));
-
-ALTER TABLE ${table} ADD CONSTRAINT split_is_known CHECK (split IN ('train', 'val', 'test'));
-
-ALTER TABLE ${table} ADD CONSTRAINT ids_from_zero CHECK (domain_id >= 0 AND user_id >= 0 AND item_id >= 0)
+TBLPROPERTIES (
+  'delta.enableDeletionVectors' = 'false',
+  'delta.constraints.label_is_0_or_1' = 'label IN (0, 1)',
+  'delta.constraints.split_is_known' = 'split IN ("train", "val", "test")',
+  'delta.constraints.ids_from_zero' = 'domain_id >= 0 AND user_id >= 0 AND item_id >= 0'
+)

@@ -4,6 +4,7 @@ CREATE TABLE ${table} (
   key STRING NOT NULL,
   id BIGINT NOT NULL COMMENT '0 is left for a missing value'
 ) USING DELTA
-TBLPROPERTIES ('delta.enableDeletionVectors' = 'false');
-
-ALTER TABLE ${table} ADD CONSTRAINT ids_from_one CHECK (id >= 1)
+TBLPROPERTIES (
+  'delta.enableDeletionVectors' = 'false',
+  'delta.constraints.ids_from_one' = 'id >= 1'
+)

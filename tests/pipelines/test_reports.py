@@ -18,7 +18,7 @@ def evaluated(spark, built, tmp_path_factory):
 
 
 def report(spark, config, name):
-    [query] = tables.statements(f"reports/{name}", root=config.root, before="1")
+    query = tables.statement(f"reports/{name}", root=config.root, before="1")
     return [row.asDict() for row in spark.sql(query).collect()]
 
 
@@ -39,6 +39,6 @@ def test_vanished_domains_are_those_of_the_version_before(spark, evaluated):
     path = evaluated.table("domains")
     before = tables.version(spark, path)
     spark.sql(f"DELETE FROM delta.`{path}` WHERE domain_key = 'domain 3'")
-    [query] = tables.statements("reports/vanished_domains", root=evaluated.root, before=str(before))
+    query = tables.statement("reports/vanished_domains", root=evaluated.root, before=str(before))
     assert [row["domain_key"] for row in spark.sql(query).collect()] == ["domain 3"]
     tables.restore(spark, path, before)

@@ -92,12 +92,12 @@ def test_second_create_keeps_the_table_and_overwrite_is_one_version(spark, tmp_p
     assert [tuple(row) for row in tables.read(spark, path).collect()] == [("x", 0)]
 
 
-def test_statements_are_cut_at_semicolons_and_have_no_comment_lines():
-    create, alter = tables.statements("tables/items", table="delta.`/a path`", features="")
+def test_a_statement_has_no_comment_lines():
+    create = tables.statement("tables/items", table="delta.`/a path`", features="")
     assert create.startswith("CREATE TABLE delta.`/a path` (")
-    assert alter.startswith("ALTER TABLE delta.`/a path` ADD CONSTRAINT")
+    assert "--" not in create
 
 
 def test_statement_with_a_placeholder_left_open_is_an_error():
     with pytest.raises(KeyError, match="counts"):
-        tables.statements("domains", plan="plan")
+        tables.statement("domains", plan="plan")
