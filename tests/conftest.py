@@ -15,36 +15,28 @@ import yaml
 from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
 from pipelines.session import spark_session
+from tests.pipelines.submit import settings_folder
 from tests.settings import DATA, FRAMEWORK, SIZES
 from training.config import load_config
 from training.snapshot import take_snapshot
 from training.versions import model_path
 
-SUBMIT = {
-    "spark.sql.shuffle.partitions": "2",
-    "spark.databricks.delta.snapshotPartitions": "2",
-    "spark.ui.enabled": "false",
-    # Inputs of two rows: compiling and planning again take longer than running. What spark-submit starts in
-    # tests keeps Spark's own values.
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.ui.explainMode": "simple",
-    "spark.driver.memory": "2g",
-    "spark.driver.maxResultSize": "1m",  # whoever collects a table fails at one of some size
-    # The first compiler alone gets a code cache of 48 MB, which is full after a hundred tests: they become ever slower.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC "
-    "-Duser.timezone=Asia/Kolkata",  # jobs set the zone of a session: that of the machine is nothing to them
-}
+
+@pytest.fixture(scope="session", autouse=True)
+def spark_settings(tmp_path_factory):
+    """The settings of all Spark jobs of tests, in this process and in others."""
+    folder = settings_folder(tmp_path_factory.mktemp("conf"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_CONF_DIR", folder)
+        yield
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory):
+def spark(spark_settings, tmp_path_factory):
     """A session of two local cores with the settings of the jobs."""
-    settings = {**SUBMIT, "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
-    options = [option for key, value in settings.items() for option in ("--conf", f"{key}={value}")]
+    warehouse = f"spark.sql.warehouse.dir={tmp_path_factory.mktemp('warehouse')}"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *options, "pyspark-shell"]))
+        patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", "--conf", warehouse, "pyspark-shell"]))
         session = spark_session("tests")
     yield session
     session.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.submit import SETTINGS, SUBMIT
+from tests.pipelines.submit import PATH, SUBMIT
 
 REPOSITORY = Path(__file__).parents[1]
 SPACES = ["unshare", "--map-root-user", "--mount", "bash", "-c"]  # a disk of our own, in a namespace of our own
@@ -28,8 +28,7 @@ def test_build_and_training_on_a_disk_that_fills_up_finish_on_a_larger_one(tmp_p
     log.write_text("\n".join(["domain,user,item,label", *lines, ""]))
     data = f"{{source: csv, path: {log}, columns: {{label: label}}}}"
     config.write_text(f"root: {disk}/root\ntrack: false\ndata: {data}\ntraining: {{epochs: 1}}\n")
-    options = " ".join(f"--conf '{key}={value}'" for key, value in SETTINGS.items())
-    build = f"{SUBMIT} --master 'local[1]' {options} pipelines/build_domains.py --config {config}"
+    build = f"{SUBMIT} --master 'local[1]' pipelines/build_domains.py --config {config}"
     train = f"{sys.executable} training/train.py --config {config} framework.name=joint"
     steps = [
         f"mount -t tmpfs -o size=160k tmpfs {disk}",
@@ -42,11 +41,10 @@ def test_build_and_training_on_a_disk_that_fills_up_finish_on_a_larger_one(tmp_p
         f"mount -o remount,size=50m {disk}",
         f"{train} > {tmp_path}/5.out 2> {tmp_path}/5.err; echo $?",
     ]
-    environment = {**os.environ, "PATH": f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
         [*SPACES, " && ".join(f"{{ {step}; }}" for step in steps)],
         cwd=REPOSITORY,
-        env=environment,
+        env={**os.environ, "PATH": PATH},
         capture_output=True,
         text=True,
         timeout=400,

@@ -31,16 +31,11 @@ from deltalake import DeltaTable
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from tests.pipelines.submit import CLUSTER, SETTINGS, SUBMIT
+from tests.pipelines.submit import CLUSTER, PATH, SUBMIT, settings_folder
 from tests.settings import DATA, FRAMEWORK, SIZES
 
 REPOSITORY = Path(__file__).parents[1]
-SPARK = [
-    SUBMIT,
-    "--master",
-    CLUSTER,
-    *(word for key, value in SETTINGS.items() for word in ("--conf", f"{key}={value}")),
-]
+SPARK = [SUBMIT, "--master", CLUSTER]
 STEPS = {
     "build": [*SPARK, "pipelines/build_domains.py"],
     "train": ["horovodrun", "-np", "1", sys.executable, "training/train.py"],
@@ -76,6 +71,7 @@ class Chain:
     def __init__(self, folder: Path, steps: Sequence[str]) -> None:
         self.root, self._folder = folder / "root", folder
         self.config = folder / "config.yaml"
+        self._settings = settings_folder(folder / "conf")
         write_log(folder / "log.csv")
         settings = {
             "root": str(self.root),
@@ -111,7 +107,7 @@ class Chain:
     def start(self, step: str) -> psutil.Popen:
         output = self.log.open("w")
         command = [*STEPS[step], "--config", str(self.config)]
-        environment = {**os.environ, "PATH": f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"}
+        environment = {**os.environ, "PATH": PATH, "SPARK_CONF_DIR": self._settings}
         return psutil.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output)
 
     def kill(self, step: str, victim: str, moment: float, rng: random.Random) -> Kill:

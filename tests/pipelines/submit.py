@@ -1,6 +1,7 @@
 """Jobs as a user starts them."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,24 +13,46 @@ import pyspark
 
 REPOSITORY = Path(__file__).parents[2]
 SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
+PATH = f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"  # with the python of this project first
+JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 SETTINGS = {
-    "spark.ui.enabled": "false",
-    "spark.sql.shuffle.partitions": "3",
+    "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "2",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
-    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.ui.enabled": "false",
+    # inputs of two rows: compiling and planning again take longer than running
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.ui.explainMode": "simple",
+    "spark.driver.memory": "2g",
+    "spark.driver.maxResultSize": "1m",  # whoever collects a table fails at one of some size
+    # The first compiler alone gets a code cache of 48 MB, which is full after a hundred tests: they become ever slower.
+    # Jobs set the zone of a session: that of the machine is nothing to them.
+    "spark.driver.extraJavaOptions": f"{JAVA} -Duser.timezone=Asia/Kolkata",
+    "spark.executor.extraJavaOptions": JAVA,
 }
+AS_USERS_HAVE_IT = (
+    *("--conf", "spark.sql.codegen.wholeStage=true"),
+    *("--conf", "spark.sql.codegen.factoryMode=FALLBACK"),
+    *("--conf", "spark.sql.adaptive.enabled=true"),
+)
 CLUSTER = "local-cluster[2,1,1024]"  # two executors, in processes of their own
+
+
+def settings_folder(folder: Path) -> str:
+    """Fills `folder`, for the variable SPARK_CONF_DIR, with what setup/ installs and SETTINGS behind it."""
+    shutil.copytree(Path(pyspark.__path__[0]) / "conf", folder, dirs_exist_ok=True)
+    with (folder / "spark-defaults.conf").open("a") as defaults:
+        defaults.writelines(f"{key} {value}\n" for key, value in SETTINGS.items())
+    return str(folder)
 
 
 def submit(master: str, *arguments: str) -> subprocess.CompletedProcess:
     """What came out of spark-submit with these arguments."""
-    options = [option for key, value in SETTINGS.items() for option in ("--conf", f"{key}={value}")]
-    environment = {**os.environ, "PATH": f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
-        [SUBMIT, "--master", master, *options, *arguments],
+        [SUBMIT, "--master", master, *arguments],
         cwd=REPOSITORY,
-        env=environment,
+        env={**os.environ, "PATH": PATH},
         capture_output=True,
         text=True,
         timeout=600,

@@ -11,7 +11,7 @@ from py4j.protocol import Py4JJavaError
 
 from pipelines import tables
 from pipelines.build_domains import build_domains
-from tests.pipelines.submit import CLUSTER, submit
+from tests.pipelines.submit import AS_USERS_HAVE_IT, CLUSTER, submit
 from training.config import load_config
 from training.errors import UserError
 from training.vectors import load_vectors
@@ -229,9 +229,9 @@ def config_file(folder, log):
 
 @pytest.fixture(scope="module")
 def submitted(log, tmp_path_factory):
-    """(config, what came out) of the log, built by spark-submit on a cluster of two executors."""
+    """(config, what came out) of the log, built by spark-submit on a cluster of two executors that plan as users' do."""
     folder = tmp_path_factory.mktemp("submitted")
-    done = submit(CLUSTER, *config_file(folder, log), *SETTINGS)
+    done = submit(CLUSTER, *AS_USERS_HAVE_IT, *config_file(folder, log), *SETTINGS)
     assert done.returncode == 0, done.stderr
     return load_config(str(folder / "config.yaml")), done
 
