@@ -229,7 +229,7 @@ def config_file(folder, log):
 
 @pytest.fixture(scope="module")
 def submitted(log, tmp_path_factory):
-    """(config, what came out) of the log, built by spark-submit on a cluster of two executors that plan as users' do."""
+    """(config, what came out) of the log, built by spark-submit on a cluster of two executors that plan as usual."""
     folder = tmp_path_factory.mktemp("submitted")
     done = submit(CLUSTER, *AS_USERS_HAVE_IT, *config_file(folder, log), *SETTINGS)
     assert done.returncode == 0, done.stderr
