@@ -15,7 +15,7 @@ import yaml
 from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
 from pipelines.session import spark_session
-from tests.pipelines.submit import settings_folder
+from tests.jobs import settings_folder
 from tests.settings import DATA, FRAMEWORK, SIZES
 from training.config import load_config
 from training.snapshot import take_snapshot

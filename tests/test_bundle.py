@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pipelines.submit import CLUSTER, submit
+from tests.jobs import CLUSTER, submit
 from training.config import parse_arguments
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.submit import PATH, SUBMIT
+from tests.jobs import PATH, SUBMIT
 
 REPOSITORY = Path(__file__).parents[1]
 SPACES = ["unshare", "--map-root-user", "--mount", "bash", "-c"]  # a disk of our own, in a namespace of our own

@@ -31,7 +31,7 @@ from deltalake import DeltaTable
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from tests.pipelines.submit import CLUSTER, PATH, SUBMIT, settings_folder
+from tests.jobs import CLUSTER, PATH, SUBMIT, settings_folder
 from tests.settings import DATA, FRAMEWORK, SIZES
 
 REPOSITORY = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from py4j.protocol import Py4JJavaError
 
 from pipelines import tables
 from pipelines.build_domains import build_domains
-from tests.pipelines.submit import AS_USERS_HAVE_IT, CLUSTER, submit
+from tests.jobs import AS_USERS_HAVE_IT, CLUSTER, submit
 from training.config import load_config
 from training.errors import UserError
 from training.vectors import load_vectors

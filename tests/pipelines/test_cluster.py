@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipelines.train_on_spark import train_on_spark
-from tests.pipelines.submit import standalone, submit
+from tests.jobs import standalone, submit
 from training.errors import UserError
 from training.snapshot import take_snapshot
 

@@ -17,7 +17,7 @@ from pipelines import tables
 from pipelines.dr_longtail import dr_longtail
 from pipelines.export_model import export_model
 from pipelines.score import score
-from tests.pipelines.submit import free_port
+from tests.jobs import free_port
 from training.errors import UserError
 from training.serving.keys import UNKNOWN, Keys, slice_of, write_slice
 from training.train import train

@@ -1,8 +1,6 @@
 """Runs of the trainer whose embedding tables are sharded, and the jobs that read what they leave."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
+from tests.jobs import horovodrun
 from tests.training.reference import assert_close
 from training import checkpoint
 from training.config import load_config
@@ -94,11 +93,8 @@ def assert_every_checkpoint_has_its_shards(folder):
 def test_the_whole_chain_runs_on_two_hosts_and_goes_on_with_one_rank(spark, built, tmp_path):
     root = built.copy(tmp_path)
     settings = [SHARDED, root, "framework.name=mamdr", "model.name=deepfm", "training.cache_rows=45"]
-    launcher = ["horovodrun", "-np", "2", "-H", "localhost:1,127.0.0.1:1", sys.executable]
-    command = [*launcher, "training/train.py", "--config", built.config_path]
-    done = subprocess.run(
-        [*command, *settings, "training.epochs=1"], env={**os.environ}, capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, "training/train.py", "--config", built.config_path, *settings, "training.epochs=1"]
+    done = horovodrun("-np", "2", "-H", "localhost:1,127.0.0.1:1", *command)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout.splitlines()[-1].partition(":")[2])
     config = built.config(*settings)

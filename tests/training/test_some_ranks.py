@@ -2,16 +2,14 @@
 and three ranks with sharded tables against whole ones."""
 
 import copy
-import os
-import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.jobs import horovodrun
 from tests.training.reference import LEARNED, PlainAdam, assert_close, loss_of, named, small_model, walk
 from tests.training.some_ranks import FRAMEWORK, LR, TRAINING, rows_of
 from training.batches import Patch, domain_walk, shuffled_batches
@@ -27,10 +25,7 @@ def on_ranks(tmp_path_factory):
     @cache
     def run(ranks):
         folder = tmp_path_factory.mktemp("ranks")
-        root = Path(__file__).parents[2]
-        command = ["horovodrun", "-np", str(ranks), sys.executable, "tests/training/some_ranks.py", str(folder)]
-        environment = {**os.environ, "PYTHONPATH": str(root)}
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+        done = horovodrun("-np", str(ranks), sys.executable, "tests/training/some_ranks.py", str(folder))
         assert done.returncode == 0, done.stdout + done.stderr
         return {path.stem: torch.load(path) for path in folder.glob("*.pt")}
 

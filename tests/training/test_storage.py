@@ -1,7 +1,6 @@
 """A root that is a URL: the trainer reads tables from there, and its checkpoints and models go there."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import pytest
 from obstore.store import from_url
 
 from pipelines.evaluate import evaluate
-from tests.pipelines.submit import free_port
+from tests.jobs import free_port, horovodrun
 from training import checkpoint, storage
 from training.errors import UserError
 from training.snapshot import read_columns, take_snapshot
@@ -22,7 +21,6 @@ from training.storage import Mirror, fetch, local_path
 from training.train import train
 from training.versions import model_path, shared_version
 
-REPOSITORY = Path(__file__).parents[2]
 BUCKET = "s3a://bucket"
 
 
@@ -72,12 +70,11 @@ def names_in(root, prefix):
     return {entry["path"] for page in store.list(prefix) for entry in page}
 
 
-def horovodrun(built, settings, caches):
+def two_machines(built, settings, caches):
     """Two ranks that think they are on two machines, each with copies of its own."""
     own_cache = f"MAMDR_CACHE={caches}/$HOROVOD_RANK exec {sys.executable} training/train.py"
     command = f"{own_cache} --config {built.config_path} {' '.join(settings)}"
-    launcher = ["horovodrun", "-np", "2", "-H", "localhost:1,127.0.0.1:1", "bash", "-c", command]
-    done = subprocess.run(launcher, cwd=REPOSITORY, env={**os.environ}, capture_output=True, text=True, timeout=300)
+    done = horovodrun("-np", "2", "-H", "localhost:1,127.0.0.1:1", "bash", "-c", command)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1].partition(":")[2]), done.stderr
 
@@ -86,11 +83,11 @@ def test_two_machines_train_out_of_a_bucket_and_two_new_ones_go_on(built, bucket
     put_tables(built, bucket)
     common = ["framework.name=mamdr", "training.sharded=[user_id]", "training.cache_rows=45"]
     settings = [*common, f"root={bucket}"]
-    horovodrun(built, [*settings, "training.epochs=1"], tmp_path / "first")
-    parts, stderr = horovodrun(built, [*settings, "training.epochs=2"], tmp_path / "second")
+    two_machines(built, [*settings, "training.epochs=1"], tmp_path / "first")
+    parts, stderr = two_machines(built, [*settings, "training.epochs=2"], tmp_path / "second")
     assert "going on after epoch 1" in stderr
     local = [*common, built.copy(tmp_path)]
-    once, _ = horovodrun(built, local, tmp_path / "unused")
+    once, _ = two_machines(built, local, tmp_path / "unused")
     assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
 
     config = built.config(*settings)

@@ -1,9 +1,7 @@
 """The trainer as a command, on built tables: resume, ranks, refusals, the summary."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +12,7 @@ import pytest
 import torch
 from deltalake import DeltaTable
 
+from tests.jobs import horovodrun
 from tests.training.reference import LEARNED, assert_close
 from training import checkpoint, framework_names, vectors
 from training.adapt import Adapter, specific_settings
@@ -28,7 +27,6 @@ from training.train import refuse_idle_ranks, train
 from training.vectors import load_vectors
 from training.versions import model_path, shared_version, specific_version, trained_state
 
-ROOT = Path(__file__).parents[2]
 SUMMARY = {
     "framework",
     "model",
@@ -44,12 +42,6 @@ SUMMARY = {
 
 def theta_of(summary):
     return checkpoint.load(Path(summary["model_path"]) / "theta")
-
-
-def horovodrun(*arguments):
-    return subprocess.run(
-        ["horovodrun", *arguments], cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=300
-    )
 
 
 @pytest.mark.parametrize("framework", LEARNED)
@@ -322,16 +314,8 @@ def test_cuda_without_a_gpu_is_refused(built):
 @pytest.mark.parametrize("framework", ["mamdr", "joint_subspace"])
 def test_two_ranks_train_and_rank_0_prints_the_summary(built, tmp_path, framework):
     root = built.copy(tmp_path)
-    done = horovodrun(
-        "-np",
-        "2",
-        sys.executable,
-        "training/train.py",
-        "--config",
-        built.config_path,
-        root,
-        f"framework.name={framework}",
-    )
+    settings = ("--config", built.config_path, root, f"framework.name={framework}")
+    done = horovodrun("-np", "2", sys.executable, "training/train.py", *settings)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     prefix, _, last = lines[-1].partition(":")
@@ -359,9 +343,8 @@ def assert_directions_are_those_of_one_rank(config, snapshot, best_epoch):
 
 
 def test_a_mistake_under_the_launcher_is_one_line_and_exit_2(built):
-    done = horovodrun(
-        "-np", "2", sys.executable, "training/train.py", "--config", built.config_path, "training.epoch=3"
-    )
+    settings = ("--config", built.config_path, "training.epoch=3")
+    done = horovodrun("-np", "2", sys.executable, "training/train.py", *settings)
     assert done.returncode == 2
     assert 'config key "training.epoch" (command line) does not exist: did you mean "training.epochs"?' in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,20 +1,18 @@
 """A rank that dies or hangs ends the run soon, and is named."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.jobs import horovodrun
 from training.launch import how_ended
 
-ROOT = Path(__file__).parents[2]
+COMMAND = ("-np", "2", sys.executable, "tests/training/faulty_ranks.py")
 
 
 @pytest.mark.parametrize("fault", ["hangs", "stops"])
 def test_a_rank_that_does_not_come_is_named_with_its_last_place_and_the_run_ends(fault):
-    done = run(fault, HOROVOD_STALL_SHUTDOWN_TIME_SECONDS="2")
+    done = horovodrun(*COMMAND, fault, HOROVOD_STALL_SHUTDOWN_TIME_SECONDS="2")
     assert done.returncode == 1
     assert (
         "error: rank 0, in round 3 of epoch 2, has waited 2 s for rank 1, last seen in round 3 of epoch 2, to come to"
@@ -23,20 +21,9 @@ def test_a_rank_that_does_not_come_is_named_with_its_last_place_and_the_run_ends
 
 
 def test_a_rank_that_is_killed_is_named():
-    done = run("is killed")
+    done = horovodrun(*COMMAND, "is killed")
     assert done.returncode == 1
     assert "error: rank 1 was the first to end, killed by signal 9; the others were stopped" in done.stderr
-
-
-def run(fault, **environment):
-    return subprocess.run(
-        ["horovodrun", "-np", "2", sys.executable, "tests/training/faulty_ranks.py", fault],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyspark
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
 PATH = f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"  # with the python of this project first
 JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
@@ -49,14 +49,17 @@ def settings_folder(folder: Path) -> str:
 
 def submit(master: str, *arguments: str) -> subprocess.CompletedProcess:
     """What came out of spark-submit with these arguments."""
-    return subprocess.run(
-        [SUBMIT, "--master", master, *arguments],
-        cwd=REPOSITORY,
-        env={**os.environ, "PATH": PATH},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    return _outcome([SUBMIT, "--master", master, *arguments], {"PATH": PATH}, 600)
+
+
+def horovodrun(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    """What came out of horovodrun with these arguments."""
+    return _outcome(["horovodrun", *arguments], {"PYTHONPATH": str(REPOSITORY), **variables}, 300)
+
+
+def _outcome(command: list[str], variables: dict[str, str], seconds: int) -> subprocess.CompletedProcess:
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=seconds)
 
 
 def free_port() -> int:
