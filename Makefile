@@ -4,7 +4,7 @@ unexport VIRTUAL_ENV PYTHONPATH SPARK_HOME
 
 CONF := conf/ml_latest_small.yaml
 
-.PHONY: setup demo test torture lint format bench dist lock clean
+.PHONY: setup demo test coverage torture lint format bench dist lock clean
 
 setup:  ## the environment: .venv with everything in it
 	@setup/install.sh
@@ -20,6 +20,13 @@ demo: setup  ## build, train, adapt, evaluate, rank and report on the data in th
 
 test: setup  ## all tests, through the real engines
 	python -m pytest -q -n 2 --dist loadfile tests
+
+coverage: setup  ## all tests, and which lines of pipelines/ and training/ no process of theirs ran
+	rm -rf runs/coverage
+	mkdir -p runs/coverage
+	COVERAGE_FOLDER=$(CURDIR)/runs/coverage python -m coverage run -m pytest -q -n 2 --dist loadfile tests
+	python -m coverage combine -q
+	python -m coverage report
 
 torture: setup  ## kills jobs and ranks at 50 random moments; fails if anything is lost
 	python -m tests.torture --kills 50

@@ -133,7 +133,11 @@ def _write_keys(
     for owner in ("user", "item"):
         if of(features, owner):
             values[owner] = persist(latest(kept, owner, list(of(features, owner))))
-    vocabulary = _write(vocabularies(values, features, spark, persist), "vocabularies", config)
+    if features:
+        vocabulary = _write(vocabularies(values, features, spark, persist), "vocabularies", config)
+    else:
+        for name in ("vocabularies", "features"):
+            tables.clear(spark, name, config.table(name))
     statistics = moments(kept, features)
     keys = {
         name: vocabulary.where(F.col("feature") == name)
@@ -148,7 +152,8 @@ def _write_keys(
         ids = dense_ids(kept, owner, persist)
         table = ids.join(encoded[owner], "key") if owner in encoded else ids
         written.append(_write(table, f"{owner}s", config, definitions(of(features, owner))))
-    _write(describe(features, vocabulary, written[1].count(), statistics), "features", config)
+    if features:
+        _write(describe(features, vocabulary, written[1].count(), statistics), "features", config)
     return encoded["row"], *written
 
 

@@ -47,6 +47,13 @@ def overwrite(frame: DataFrame, name: str, path: str, features: str = "") -> Non
     frame.write.format("delta").mode("overwrite").save(path)
 
 
+def clear(spark: SparkSession, name: str, path: str) -> None:
+    """Lets the table `name` at `path` be there, and hold nothing."""
+    create_table(spark, name, path)
+    if not read(spark, path).isEmpty():
+        spark.sql(f"DELETE FROM delta.`{path}`")
+
+
 def replace_buckets(frame: DataFrame, path: str, buckets: list[int]) -> None:
     """Replaces some buckets of the samples at `path` by `frame`, which has rows of no others, in one commit."""
     condition = f"bucket IN ({', '.join(map(str, buckets))})"

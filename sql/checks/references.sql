@@ -1,9 +1,9 @@
 -- Samples refer to users, items and domains that there are.
-SELECT 'tables lack ids that samples have' AS problem, count_if(largest >= count) AS rows
-FROM (
-  SELECT (SELECT max(user_id) FROM ${samples}) AS largest, count(*) AS count FROM ${users}
-  UNION ALL
-  SELECT (SELECT max(item_id) FROM ${samples}), count(*) FROM ${items}
-  UNION ALL
-  SELECT (SELECT max(domain_id) FROM ${samples}), count(*) FROM ${domains}
-)
+SELECT
+  'tables lack ids that samples have' AS problem,
+  int(largest.user_id >= users.count) + int(largest.item_id >= items.count) + int(largest.domain_id >= domains.count)
+    AS rows
+FROM (SELECT max(user_id) AS user_id, max(item_id) AS item_id, max(domain_id) AS domain_id FROM ${samples}) AS largest
+CROSS JOIN (SELECT count(*) AS count FROM ${users}) AS users
+CROSS JOIN (SELECT count(*) AS count FROM ${items}) AS items
+CROSS JOIN (SELECT count(*) AS count FROM ${domains}) AS domains
