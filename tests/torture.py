@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import torch
 import yaml
 from deltalake import DeltaTable
@@ -189,7 +190,7 @@ def unreadable(tables: Path) -> str:
         if not list(path.glob("*.json")):
             continue  # no commit: there is no table yet
         try:
-            DeltaTable(str(path.parent)).to_pyarrow_table()
+            rows_of(path.parent)
         except Exception as error:
             return f"table {path.parent.name} cannot be read: {error}"
     return ""
@@ -199,12 +200,21 @@ def contents(tables: Path) -> dict[str, Counter]:
     """The rows of each table, without what differs between runs; of rows that were added again, one."""
     found = {}
     for path in sorted(tables.glob("*/_delta_log")):
-        table = DeltaTable(str(path.parent)).to_pyarrow_table()
-        rows = table.select([name for name in table.column_names if name not in OF_A_RUN]).to_pylist()
-        counts = Counter(map(repr, rows))
-        stamped = OF_A_RUN & set(table.column_names)
+        rows, stamped = rows_of(path.parent)
+        counts = Counter(rows)
         found[path.parent.name] = Counter(dict.fromkeys(counts, 1)) if stamped else counts
     return found
+
+
+def rows_of(path: Path) -> tuple[list[str], bool]:
+    """The rows of a table, with the folders of their partitions; and whether it has columns of a run, left out here."""
+    rows, stamped = [], False
+    for uri in DeltaTable(str(path)).file_uris():
+        file = pq.ParquetFile(uri).read()
+        stamped = stamped or bool(OF_A_RUN & set(file.column_names))
+        kept = file.select([name for name in file.column_names if name not in OF_A_RUN])
+        rows += [f"{Path(uri).parent.relative_to(path)} {row}" for row in kept.to_pylist()]
+    return rows, stamped
 
 
 def equal(path: Path, other: Path) -> bool:
