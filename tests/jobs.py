@@ -53,8 +53,8 @@ def submit(master: str, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def horovodrun(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
-    """What came out of horovodrun with these arguments."""
-    return _outcome(["horovodrun", *arguments], {"PYTHONPATH": str(REPOSITORY), **variables}, 300)
+    """What came out of horovodrun with these arguments and, beside ours, these variables of the environment."""
+    return _outcome(["horovodrun", *arguments], variables, 300)
 
 
 def _outcome(command: list[str], variables: dict[str, str], seconds: int) -> subprocess.CompletedProcess:

@@ -4,13 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.jobs import PATH, SUBMIT
+from tests.jobs import PATH, REPOSITORY, SUBMIT
 
-REPOSITORY = Path(__file__).parents[1]
 SPACES = ["unshare", "--map-root-user", "--mount", "bash", "-c"]  # a disk of our own, in a namespace of our own
 
 

@@ -32,10 +32,9 @@ from deltalake import DeltaTable
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from tests.jobs import CLUSTER, PATH, SUBMIT, settings_folder
+from tests.jobs import CLUSTER, PATH, REPOSITORY, SUBMIT, settings_folder
 from tests.settings import DATA, FRAMEWORK, SIZES
 
-REPOSITORY = Path(__file__).parents[1]
 SPARK = [SUBMIT, "--master", CLUSTER]
 STEPS = {
     "build": [*SPARK, "pipelines/build_domains.py"],

@@ -231,7 +231,9 @@ def config_file(folder, log):
 def submitted(log, tmp_path_factory):
     """(config, what came out) of the log, built by spark-submit on a cluster of two executors that plan as usual."""
     folder = tmp_path_factory.mktemp("submitted")
-    done = submit(CLUSTER, *AS_USERS_HAVE_IT, *config_file(folder, log), *SETTINGS)
+    done = submit(
+        CLUSTER, *AS_USERS_HAVE_IT, "--conf", "spark.sql.shuffle.partitions=3", *config_file(folder, log), *SETTINGS
+    )
     assert done.returncode == 0, done.stderr
     return load_config(str(folder / "config.yaml")), done
 

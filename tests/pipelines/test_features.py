@@ -510,6 +510,7 @@ def test_rebuild_with_other_features_redefines_the_tables_and_keeps_their_older_
     build_domains(spark, config)
     for name, columns in {"samples": 6, "users": 2, "items": 2}.items():
         assert len(tables.read(spark, config.table(name)).columns) == columns
+    assert [tables.read(spark, config.table(name)).count() for name in ("vocabularies", "features")] == [0, 0]
     properties = spark.sql(f"SHOW TBLPROPERTIES delta.`{config.table('samples')}`").collect()
     constraints = {row["key"] for row in properties if row["key"].startswith("delta.constraints.")}
     assert constraints == {

@@ -4,15 +4,18 @@ import sys
 
 import pytest
 
-from tests.jobs import horovodrun
+from tests.jobs import REPOSITORY, horovodrun
 from training.launch import how_ended
 
-COMMAND = ("-np", "2", sys.executable, "tests/training/faulty_ranks.py")
+
+def run(fault, **variables):
+    command = ("-np", "2", sys.executable, "tests/training/faulty_ranks.py", fault)
+    return horovodrun(*command, PYTHONPATH=str(REPOSITORY), **variables)
 
 
 @pytest.mark.parametrize("fault", ["hangs", "stops"])
 def test_a_rank_that_does_not_come_is_named_with_its_last_place_and_the_run_ends(fault):
-    done = horovodrun(*COMMAND, fault, HOROVOD_STALL_SHUTDOWN_TIME_SECONDS="2")
+    done = run(fault, HOROVOD_STALL_SHUTDOWN_TIME_SECONDS="2")
     assert done.returncode == 1
     assert (
         "error: rank 0, in round 3 of epoch 2, has waited 2 s for rank 1, last seen in round 3 of epoch 2, to come to"
@@ -21,7 +24,7 @@ def test_a_rank_that_does_not_come_is_named_with_its_last_place_and_the_run_ends
 
 
 def test_a_rank_that_is_killed_is_named():
-    done = horovodrun(*COMMAND, "is killed")
+    done = run("is killed")
     assert done.returncode == 1
     assert "error: rank 1 was the first to end, killed by signal 9; the others were stopped" in done.stderr
 
