@@ -19,7 +19,23 @@ def create_table(spark: SparkSession, name: str, path: str, features: str = "") 
     `features` defines its columns of features, each with a comma behind it.
     """
     if not exists(spark, path):
+        _remove_torn(spark, path)
         _define(spark, name, path, features)
+
+
+def _remove_torn(spark: SparkSession, path: str) -> None:
+    """Removes what the first commit of a table leaves that was cut off: Delta makes no table in a folder with files.
+
+    Only temporary files go, and folders with nothing left in them: a table that somebody makes meanwhile stays.
+    """
+    log = spark._jvm.org.apache.hadoop.fs.Path(path, "_delta_log")
+    files = log.getFileSystem(spark._jsc.hadoopConfiguration())
+    if not files.exists(log):
+        return
+    for entry in files.listStatus(log):
+        if entry.isDirectory() or entry.getPath().getName().startswith("."):
+            files.delete(entry.getPath(), False)
+    files.delete(log, False)
 
 
 def _define(spark: SparkSession, name: str, path: str, features: str, replace: bool = False) -> None:

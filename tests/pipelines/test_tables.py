@@ -80,6 +80,16 @@ def test_table_takes_a_good_row(spark, tmp_path):
         assert_df_equality(tables.read(spark, path), frame, ignore_nullable=True)
 
 
+def test_a_table_is_made_where_its_first_commit_was_cut_off(spark, tmp_path):
+    log = tmp_path / "items" / "_delta_log"
+    (log / "_staged_commits").mkdir(parents=True)
+    torn = ".00000000000000000000.json.474e83cc.tmp"  # as a full disk leaves it
+    for name in (torn, f".{torn}.crc"):
+        (log / name).touch()
+    tables.create_table(spark, "items", str(tmp_path / "items"))
+    assert tables.read(spark, str(tmp_path / "items")).count() == 0
+
+
 def test_second_create_keeps_the_table_and_overwrite_is_one_version(spark, tmp_path):
     path = str(tmp_path / "items")
     tables.overwrite(spark.createDataFrame([("b/c d", 0)], ITEMS), "items", path)
