@@ -37,6 +37,12 @@ def test_command_line_wins_over_the_file_and_the_last_setting_over_the_first(loa
     assert (config.training.epochs, config.training.patience) == (4, 9)
 
 
+def test_a_config_runs_no_code(load, tmp_path):
+    with pytest.raises(UserError, match="is not YAML"):
+        load(text=f"root: !!python/object/apply:os.mkdir [{tmp_path / 'made'}]\n")
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize(
     ("setting", "section", "key", "value"),
     [

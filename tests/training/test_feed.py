@@ -1,5 +1,6 @@
 import gc
 import os
+import pickle
 import threading
 import time
 from datetime import datetime
@@ -9,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from petastorm.etl.dataset_metadata import UNISCHEMA_KEY
+from petastorm.etl.legacy import depickle_legacy_package_name_compatible
 from petastorm.workers_pool import ventilator
 from petastorm.workers_pool.thread_pool import ThreadPool
 
@@ -136,6 +139,28 @@ def test_columns_that_no_feature_names_are_not_read(file, tmp_path):
     assert {name: column.tolist() for name, column in read_rows([wide]).items()} == {
         name: column.tolist() for name, column in read_rows([file]).items()
     }
+
+
+class Trap:
+    """Whoever unpickles it makes a folder, by what Petastorm's own unpickler allows."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return eval, (f"__import__('os').mkdir({self.path!r})",)
+
+
+def test_a_pickle_in_or_beside_the_files_is_not_run(file, tmp_path):
+    """Petastorm keeps its schema as a pickle in the metadata of Parquet."""
+    trap = {UNISCHEMA_KEY: pickle.dumps(Trap(tmp_path / "made"))}
+    rows = pq.ParquetFile(file.path).read().replace_schema_metadata(trap)
+    for name in ("part.parquet", "_common_metadata", "_metadata"):
+        pq.write_table(rows, tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        depickle_legacy_package_name_compatible(pickle.dumps(Trap(tmp_path / "no folder" / "made")))
+    assert len(read_rows([DataFile(str(tmp_path / "part.parquet"), "train", 0, file.rows)])["label"]) == file.rows
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_reader_can_be_left_and_another_started(file):

@@ -28,7 +28,7 @@ def on_ranks(tmp_path_factory):
         command = ("-np", str(ranks), sys.executable, "tests/training/some_ranks.py", str(folder))
         done = horovodrun(*command, PYTHONPATH=str(REPOSITORY))
         assert done.returncode == 0, done.stdout + done.stderr
-        return {path.stem: torch.load(path) for path in folder.glob("*.pt")}
+        return {path.stem: torch.load(path, weights_only=True) for path in folder.glob("*.pt")}
 
     return run
 
