@@ -33,7 +33,7 @@ from training.errors import UserError
 def build_domains(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
-    source_version = builds.source_version(spark, config)
+    before, source_version = builds.current(spark, config), builds.source_version(spark, config)
     with builds.marked(spark), persisting() as persist:
         raw, positive_at = read_log(spark, config.data)
         labelled, events, features = "label" in raw.columns, "event" in raw.columns, config.data.features
@@ -67,7 +67,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         tables.create_table(spark, "domain_parameters", config.table("domain_parameters"))
         _check_count("samples written", samples_made, "samples planned", plan.agg(F.sum("rows")).first()[0])
         require_sound(spark, config)
-        builds.record(spark, config, source_version, latest_time)
+        builds.record(spark, config, source_version, latest_time, before)
     seconds = time.monotonic() - start
     return {
         **counts,

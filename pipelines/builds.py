@@ -1,7 +1,8 @@
 """The table builds: which versions of the tables belong together, and how far the log was read for them."""
 
 import json
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -11,34 +12,64 @@ from pyspark.sql import functions as F
 from pipelines import tables
 from training.config import Config, DataConfig
 from training.errors import UserError
-from training.snapshot import MARK, READ, require_version
+from training.snapshot import MARK, READ, left_behind, require_version
 
 OF_A_DAY = ("since", "until", "since_version", "incremental")  # settings of data
 BELONGING = ("samples", "domains", "users", "items")  # to a model
+USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 @contextmanager
 def marked(spark: SparkSession) -> Iterator[None]:
-    """Lets the commits of the block carry the mark of a build, see training/snapshot.py."""
-    spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", MARK)
+    """Lets the commits of the block carry the mark of a build, and of this one alone; see training/snapshot.py."""
+    spark.conf.set(USER_METADATA, f"{MARK} {uuid.uuid4()}")
     try:
         yield
     finally:
-        spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
+        spark.conf.unset(USER_METADATA)
 
 
-def record(spark: SparkSession, config: Config, source_version: int | None, latest: float | None) -> None:
-    """Notes that the tables as they are now belong together.
+def record(
+    spark: SparkSession,
+    config: Config,
+    source_version: int | None,
+    latest: float | None,
+    before: Mapping[str, int],
+) -> None:
+    """Notes that the tables as this build has left them belong together.
 
     Args:
         source_version: of the log when it was read, see `source_version`.
         latest: the largest time of all rows of this log that were kept.
+        before: `current` when the build began.
+
+    Raises:
+        UserError: another job wrote one of the tables meanwhile.
     """
-    versions = {name: tables.version(spark, config.table(name)) for name in READ}
+    versions = {name: _written(spark, config.table(name), before[name]) for name in READ}
     schema = "path STRING, source_version BIGINT, latest DOUBLE, data STRING, versions MAP<STRING, BIGINT>"
     values = (config.data.path, source_version, latest, settings_of(config.data), versions)
     row = spark.createDataFrame([values], schema)
     tables.append(row.withColumn("built_at", F.current_timestamp()), "builds", config.table("builds"))
+
+
+def current(spark: SparkSession, config: Config) -> dict[str, int]:
+    """The newest version of each table that a build writes; -1 where there is no table yet."""
+    paths = {name: config.table(name) for name in READ}
+    return {name: tables.version(spark, path) if tables.exists(spark, path) else -1 for name, path in paths.items()}
+
+
+def _written(spark: SparkSession, path: str, before: int) -> int:
+    """The newest version of the table at `path`. Raises UserError if another job than this build wrote one of late."""
+    own = spark.conf.get(USER_METADATA)
+    commits = tables.commits(spark, path, before)
+    for commit in commits:
+        if commit["userMetadata"] != own:
+            raise UserError(
+                f"table {path} was written by another job (version {commit['version']}) while this build ran, which "
+                "is not published: run one build of these tables at a time, and now this one again"
+            )
+    return commits[0]["version"] if commits else before
 
 
 def settings_of(data: DataConfig) -> str:
@@ -106,8 +137,13 @@ def unread(data: DataConfig, last: Row) -> DataConfig:
 
 
 def undo_unfinished(spark: SparkSession, config: Config, last: Row) -> None:
-    """Takes back what a build that was cut off has written since the `last` one."""
-    for name, version in last["versions"].items():
+    """Takes back what builds that were cut off have written since the `last` one.
+
+    What others have done to the tables before, as to delete rows, stays.
+    """
+    for name, published in last["versions"].items():
         path = config.table(name)
-        if tables.version(spark, path) != version:
-            tables.restore(spark, path, version)
+        commits = tables.commits(spark, path, published)
+        left = left_behind((commit["version"], commit["userMetadata"]) for commit in commits)
+        if left is not None:
+            tables.restore(spark, path, left - 1)

@@ -47,6 +47,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
     start = time.monotonic()
     last = _require_growing(spark, config)
     builds.undo_unfinished(spark, config, last)
+    before = builds.current(spark, config)
     source_version = builds.source_version(spark, config)
     with builds.marked(spark), persisting() as persist:
         data = builds.unread(config.data, last)
@@ -61,7 +62,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
         rows_in, rows_rejected = parsed.agg(F.count("*"), F.count("reason")).first()
         size_tasks(spark, rows_in)
         kept = persist(deduplicate(parsed))
-        rows_kept = _add(kept, last, "label" in raw.columns, config, persist) if rows_in else 0
+        rows_kept = _add(kept, before["samples"], "label" in raw.columns, config, persist) if rows_in else 0
         new_rejects = persist(_new_rejects(parsed, config))
         changed = rows_kept > 0
         if rows_rejected and not new_rejects.isEmpty():
@@ -69,7 +70,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
             changed = True
         if changed:
             require_sound(spark, config)
-            builds.record(spark, config, source_version, _latest(kept, last, config))
+            builds.record(spark, config, source_version, _latest(kept, last, config), before)
     counts = {name: tables.read(spark, config.table(name)).count() for name in ("samples", "domains", "users", "items")}
     seconds = time.monotonic() - start
     return {
@@ -85,20 +86,23 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
 
 
 def _add(
-    kept: DataFrame, last: builds.Row, labelled: bool, config: Config, persist: Callable[[DataFrame], DataFrame]
+    kept: DataFrame, version: int, labelled: bool, config: Config, persist: Callable[[DataFrame], DataFrame]
 ) -> int:
-    """Writes samples, domains, users and items with the rows of `kept` that change them, and returns their number."""
+    """Writes samples, domains, users and items with the rows of `kept` that change them, and returns their number.
+
+    `version` is that of the samples that they are added to.
+    """
     grown = {owner: _grow(owner, kept, config, persist) for owner in ("user", "item", "domain")}
     keys = {owner: known.unionByName(new) for owner, (known, new) in grown.items()}
     further = ["split"] if "split" in kept.columns else []
     log = persist(with_ids(kept, keys["domain"], keys["user"], keys["item"], further))
     plan = persist(_plan(log, grown["domain"][1], labelled, config))
-    samples = tables.read(kept.sparkSession, config.table("samples"), last["versions"]["samples"])
+    samples = tables.read(kept.sparkSession, config.table("samples"), version)
     changed = persist(_changed(log, plan, samples))
     rows = changed.count()
     if rows:
         _merge(changed, plan, samples, labelled, config)
-        _describe(changed, plan, config)
+        _describe(changed.select("domain_id").union(_shrunk(samples, config)), plan, config)
         for owner in ("user", "item"):
             tables.append(grown[owner][1], f"{owner}s", config.table(f"{owner}s"))
     return rows
@@ -194,10 +198,17 @@ def _merge(changed: DataFrame, plan: DataFrame, samples: DataFrame, labelled: bo
     tables.replace_buckets(made, config.table("samples"), buckets)
 
 
+def _shrunk(samples: DataFrame, config: Config) -> DataFrame:
+    """The domain_id of domains that have fewer samples than they had: somebody deleted rows."""
+    domains = tables.read(samples.sparkSession, config.table("domains")).select("domain_id", "rows")
+    there = samples.groupBy("domain_id").agg(F.count("*").alias("there"))
+    return domains.join(there, "domain_id", "left").where("NOT rows <=> there").select("domain_id")
+
+
 def _describe(changed: DataFrame, plan: DataFrame, config: Config) -> None:
     """Writes the table domains again, where the domains of `changed` have other samples now."""
     spark, path = changed.sparkSession, config.table("domains")
-    of_changed = plan.join(changed.select("domain_id").distinct(), "domain_id", "left_semi")
+    of_changed = plan.join(changed.distinct(), "domain_id", "left_semi")
     own = of_changed.select(F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")).alias("bucket"))
     buckets = [row["bucket"] for row in own.distinct().collect()]
     samples = tables.read(spark, config.table("samples")).where(F.col("bucket").isin(buckets))

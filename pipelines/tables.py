@@ -4,7 +4,7 @@ from importlib.resources import files
 from string import Template
 
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 
 SQL = files("sql")
 
@@ -96,4 +96,14 @@ def read(spark: SparkSession, path: str, version: int | None = None) -> DataFram
 
 def version(spark: SparkSession, path: str) -> int:
     """The table's newest version."""
-    return DeltaTable.forPath(spark, path).history(1).first()["version"]
+    return commits(spark, path)[0]["version"]
+
+
+def commits(spark: SparkSession, path: str, after: int | None = None) -> list[Row]:
+    """The table's commits `after` a version, the newest first; its newest alone where none is given."""
+    table = DeltaTable.forPath(spark, path)
+    newest = table.history(1).collect()
+    if after is None:
+        return newest
+    number = newest[0]["version"] - after
+    return newest[:number] if number <= 1 else table.history(number).collect()

@@ -1,10 +1,11 @@
 """What a run reads: pinned versions of the tables, the files of the samples and their row counts, and the domains.
 
 The commits of a build carry a mark, and a build is published by its row in the table builds. What it has written until
-then, or what it wrote and its checks refused, is passed over; a commit that somebody else made is not.
+then, or what it wrote and its checks refused, is passed over, and all that follows it; what somebody else committed to
+the published tables before that is not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from urllib.parse import unquote
 
@@ -21,7 +22,7 @@ from training.storage import fetch, is_remote, missing
 
 READ = ("samples", "domains", "users", "items", "features", "rejects")  # what a build makes and others read
 UNREADABLE = {"delta.columnMapping.mode": "column mapping", "delta.enableTypeWidening": "type widening"}
-MARK = "written by build_domains"  # the userMetadata of its commits
+MARK = "written by build_domains"  # the userMetadata of its commits begins so
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,19 @@ def published_versions(config: Config) -> dict[str, int]:
     for name in READ if config.data.features else (name for name in READ if name != "features"):
         table = open_table(config.table(name))
         newer = table.version() - last.get(name, -1)
-        left = newer > 0 and any(commit.get("userMetadata") == MARK for commit in table.history(newer))
-        if left and name not in last:
+        commits = table.history(newer) if newer > 0 else []
+        left = left_behind((commit["version"], commit.get("userMetadata")) for commit in commits)
+        if left is not None and name not in last:
             raise UserError(
                 f"table {table.table_uri} is of a build that did not finish: run pipelines/build_domains.py"
             )
-        versions[name] = last[name] if left else table.version()
+        versions[name] = table.version() if left is None else left - 1
     return versions
+
+
+def left_behind(commits: Iterable[tuple[int, str | None]]) -> int | None:
+    """The first of some (version, userMetadata) that a build wrote; None where none of them is of a build."""
+    return min((version for version, mark in commits if mark and mark.startswith(MARK)), default=None)
 
 
 def _last_build(path: str) -> dict[str, int]:

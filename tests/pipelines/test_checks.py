@@ -32,8 +32,8 @@ def log(tmp_path):
 
 def write_log(path, domain="a", labels=2):
     """A folder, which it returns, with a log of twenty rows of one domain: the first of so many is a 0, then 1."""
-    rows = [f"{domain},u{n % 5},i{n},{int(n % labels > 0)}\n" for n in range(20)]
-    (path / "1.csv").write_text("domain,user,item,label\n" + "".join(rows))
+    rows = [f"{domain},u{n % 5},i{n},{int(n % labels > 0)},{n}\n" for n in range(20)]
+    (path / "1.csv").write_text("domain,user,item,label,time\n" + "".join(rows))
     return path
 
 
@@ -83,20 +83,45 @@ def test_a_first_build_that_fails_a_check_leaves_nothing_to_train_on(spark, make
         train(config)
 
 
-def test_growth_that_fails_a_check_is_taken_back_by_the_next_one(spark, make_config, log, monkeypatch):
-    config = make_config("csv", log, LABELLED, "data.incremental=true")
+def test_growth_that_is_refused_is_taken_back_by_the_next_one(spark, make_config, log, monkeypatch):
+    """And rows that somebody deleted before it stay away."""
+    config = make_config("csv", log, LABELLED, "data.incremental=true", "data.columns.time=time")
     build_domains.build(spark, config)
+    spark.sql(f"DELETE FROM delta.`{config.table('samples')}` WHERE user_id = 0")
     published = published_versions(config)
-    (log / "2.csv").write_text("domain,user,item,label\nb,u1,i1,1\nb,u2,i1,0\n")
-    with monkeypatch.context() as patch:
-        patch.setattr(growth, "describe_domains", one_row_more(growth.describe_domains))
-        with pytest.raises(UserError, match="failed the check"):
-            build_domains.build(spark, config)
-    assert published_versions(config) == published
-    assert len(take_snapshot(config).domains) == 1
+    (log / "2.csv").write_text("domain,user,item,label,time\nb,u1,i1,1,30\nb,u2,i1,0,30\n")
+
+    def meanwhile(*_):
+        spark.newSession().sql(f"DELETE FROM delta.`{config.table('users')}` WHERE id = 0")
+
+    for patched, by, message in (
+        ("describe_domains", one_row_more(growth.describe_domains), "failed the check"),
+        ("require_sound", meanwhile, "written by another job"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(growth, patched, by)
+            with pytest.raises(UserError, match=message):
+                build_domains.build(spark, config)
+        assert published_versions(config) == published
+        assert len(take_snapshot(config).domains) == 1
     summary = build_domains.build(spark, config)
-    assert (summary["rows_kept"], summary["domains"]) == (2, 2)
+    assert (summary["rows_kept"], summary["domains"], summary["samples"]) == (2, 2, 18)
     assert len(take_snapshot(config).domains) == 2
+
+
+def test_of_two_builds_at_once_one_is_published_and_the_other_refused(spark, make_config, log, monkeypatch):
+    config, published = make_config("csv", log, LABELLED), []
+
+    def meanwhile(*_):
+        monkeypatch.undo()
+        spark.catalog.clearCache()  # another process would have none of this one's frames
+        build_domains.build(spark.newSession(), config)
+        published.append(published_versions(config))
+
+    monkeypatch.setattr(build_domains, "require_sound", meanwhile)
+    with pytest.raises(UserError, match="written by another job .* run one build of these tables at a time"):
+        build_domains.build(spark, config)
+    assert published_versions(config) == published[0]
 
 
 def test_rows_that_somebody_deletes_are_gone_for_the_trainer(spark, sound):
