@@ -60,7 +60,7 @@ def current(spark: SparkSession, config: Config) -> dict[str, int]:
 
 
 def _written(spark: SparkSession, path: str, before: int) -> int:
-    """The newest version of the table at `path`. Raises UserError if another job than this build wrote one of late."""
+    """The newest version of the table at `path`. Raises UserError where another job wrote one after `before`."""
     own = spark.conf.get(USER_METADATA)
     commits = tables.commits(spark, path, before)
     for commit in commits:
