@@ -1,6 +1,8 @@
 """What a build has written is read only when its checks have passed."""
 
+import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -12,22 +14,29 @@ from training.errors import UserError
 from training.snapshot import published_versions, take_snapshot
 from training.train import train
 
-LABELLED = "data.columns.label=label"
+SETTINGS = ("data.columns.label=label", "data.columns.time=time")
 
 
 @pytest.fixture(scope="module")
-def sound(spark, make_config, tmp_path_factory):
+def log(tmp_path_factory):
+    return write_log(tmp_path_factory.mktemp("log"))
+
+
+@pytest.fixture(scope="module")
+def sound(spark, make_config, log):
     """The config of tables that passed their checks."""
-    config = make_config("csv", write_log(tmp_path_factory.mktemp("log")), LABELLED)
+    config = make_config("csv", log, *SETTINGS)
     build_domains.build(spark, config)
     return config
 
 
 @pytest.fixture
-def log(tmp_path):
-    path = tmp_path / "log"
-    path.mkdir()
-    return write_log(path)
+def copied(sound, log, tmp_path):
+    """The config of tables like these, which a test may change, as it may the log."""
+    shutil.copytree(f"{sound.root}/tables", tmp_path / "tables")
+    yield replace(sound, root=str(tmp_path))
+    (log / "2.csv").unlink(missing_ok=True)
+    write_log(log)
 
 
 def write_log(path, domain="a", labels=2):
@@ -57,25 +66,23 @@ def edited(spark, config, table, statement):
     tables.restore(spark, path, before)
 
 
-def test_a_build_that_fails_a_check_is_not_read_and_the_next_one_is(spark, make_config, log, monkeypatch):
-    config = make_config("csv", log, LABELLED)
-    build_domains.build(spark, config)
-    published = published_versions(config)
+def test_a_build_that_fails_a_check_is_not_read_and_the_next_one_is(spark, copied, monkeypatch):
+    published = published_versions(copied)
     with monkeypatch.context() as patch:
         patch.setattr(build_domains, "describe_domains", one_row_more(build_domains.describe_domains))
         with pytest.raises(
             UserError, match=r"sql/checks/domains.sql \(1 domains whose samples .*not published: those of"
         ):
-            build_domains.build(spark, config)
-    assert tables.version(spark, config.table("samples")) > published["samples"]
-    assert published_versions(config) == published
-    assert take_snapshot(config).domains.rows_train.tolist() == [12]
-    build_domains.build(spark, config)
-    assert published_versions(config)["samples"] == tables.version(spark, config.table("samples"))
+            build_domains.build(spark, copied)
+    assert tables.version(spark, copied.table("samples")) > published["samples"]
+    assert published_versions(copied) == published
+    assert take_snapshot(copied).domains.rows_train.tolist() == [12]
+    build_domains.build(spark, copied)
+    assert published_versions(copied)["samples"] == tables.version(spark, copied.table("samples"))
 
 
 def test_a_first_build_that_fails_a_check_leaves_nothing_to_train_on(spark, make_config, log, monkeypatch):
-    config = make_config("csv", log, LABELLED)
+    config = make_config("csv", log, *SETTINGS)
     monkeypatch.setattr(build_domains, "describe_domains", one_row_more(build_domains.describe_domains))
     with pytest.raises(UserError, match="failed the check"):
         build_domains.build(spark, config)
@@ -83,10 +90,9 @@ def test_a_first_build_that_fails_a_check_leaves_nothing_to_train_on(spark, make
         train(config)
 
 
-def test_growth_that_is_refused_is_taken_back_by_the_next_one(spark, make_config, log, monkeypatch):
+def test_growth_that_is_refused_is_taken_back_by_the_next_one(spark, copied, log, monkeypatch):
     """And rows that somebody deleted before it stay away."""
-    config = make_config("csv", log, LABELLED, "data.incremental=true", "data.columns.time=time")
-    build_domains.build(spark, config)
+    config = replace(copied, data=replace(copied.data, incremental=True))
     spark.sql(f"DELETE FROM delta.`{config.table('samples')}` WHERE user_id = 0")
     published = published_versions(config)
     (log / "2.csv").write_text("domain,user,item,label,time\nb,u1,i1,1,30\nb,u2,i1,0,30\n")
@@ -109,19 +115,19 @@ def test_growth_that_is_refused_is_taken_back_by_the_next_one(spark, make_config
     assert len(take_snapshot(config).domains) == 2
 
 
-def test_of_two_builds_at_once_one_is_published_and_the_other_refused(spark, make_config, log, monkeypatch):
-    config, published = make_config("csv", log, LABELLED), []
+def test_of_two_builds_at_once_one_is_published_and_the_other_refused(spark, copied, monkeypatch):
+    published = []
 
     def meanwhile(*_):
         monkeypatch.undo()
         spark.catalog.clearCache()  # another process would have none of this one's frames
-        build_domains.build(spark.newSession(), config)
-        published.append(published_versions(config))
+        build_domains.build(spark.newSession(), copied)
+        published.append(published_versions(copied))
 
     monkeypatch.setattr(build_domains, "require_sound", meanwhile)
     with pytest.raises(UserError, match="written by another job .* run one build of these tables at a time"):
-        build_domains.build(spark, config)
-    assert published_versions(config) == published[0]
+        build_domains.build(spark, copied)
+    assert published_versions(copied) == published[0]
 
 
 def test_rows_that_somebody_deletes_are_gone_for_the_trainer(spark, sound):
@@ -139,33 +145,23 @@ def test_a_pair_that_comes_twice_in_a_bucket_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("domain", "labels", "problem", "allow"),
+    ("domain", "labels", "problem", "allowed"),
     [
-        ("b", 2, "1 domains of the last build are gone", "checks.vanished_domains=1"),
-        ("a", 20, r"\d+ percent points lie between the share of positives", "checks.label_rate=0.5"),
+        ("b", 2, "1 domains of the last build are gone", {"vanished_domains": 1}),
+        ("a", 20, r"\d+ percent points lie between the share of positives", {"label_rate": 0.5}),
     ],
 )
-def test_a_log_that_is_not_like_the_last_one_is_not_published_unless_allowed(
-    spark, make_config, log, domain, labels, problem, allow
+def test_a_log_that_is_not_like_the_last_one_is_not_published_unless_allowed_or_set_otherwise(
+    spark, copied, log, domain, labels, problem, allowed
 ):
-    config = make_config("csv", log, LABELLED)
-    build_domains.build(spark, config)
-    published = published_versions(config)
+    published = published_versions(copied)
     write_log(log, domain, labels)
     with pytest.raises(UserError, match=problem):
-        build_domains.build(spark, config)
-    assert published_versions(config) == published
-    build_domains.build(spark, make_config("csv", log, LABELLED, f"root={config.root}", allow))
-    assert published_versions(config) != published
-
-
-def test_a_build_with_other_settings_is_not_held_against_the_last_one(spark, make_config, log):
-    config = make_config("csv", log, LABELLED)
-    build_domains.build(spark, config)
-    published = published_versions(config)
-    write_log(log, "b")
-    build_domains.build(spark, make_config("csv", log, LABELLED, f"root={config.root}", "data.domains=[b]"))
-    assert published_versions(config) != published
+        build_domains.build(spark, copied)
+    assert published_versions(copied) == published
+    build_domains.require_sound(spark, replace(copied, checks=replace(copied.checks, **allowed)))
+    with_other_settings = replace(copied, data=replace(copied.data, domains=[domain]))
+    build_domains.require_sound(spark, with_other_settings)  # which are not held against the last one
 
 
 @pytest.mark.parametrize(
