@@ -1,5 +1,6 @@
 """Life with a log that grows: new domains are served, days are learned, and what need not change does not."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -36,26 +37,37 @@ def rows_of(domain, count, users=12, items=9):
     return [(domain, f"u{user}", f"{domain} {item}", label) for user, item, label in draws]
 
 
-@pytest.fixture(params=["mlp"])
-def served(request, spark, tmp_path):
-    """A config whose tables have three domains, one of them a head, and its log; its parameter is the backbone."""
-    log = tmp_path / "log"
-    log.mkdir()
-    write_log(log, "1.csv", [*rows_of("large", 90), *rows_of("middle", 30), *rows_of("small", 20)])
-    file = tmp_path / "config.yaml"
+def config_of(folder, model="mlp"):
+    """Of a log and its tables in `folder`, where it lies as config.yaml."""
+    file = folder / "config.yaml"
     settings = {
-        "root": str(tmp_path / "root"),
+        "root": str(folder / "root"),
         "track": False,
-        "data": {"source": "csv", "path": str(log), "columns": {"label": "label"}, "head_rows": 60},
-        "model": {"name": request.param, "embedding_dim": 4, "hidden": [8], "tower": [4]},
+        "data": {"source": "csv", "path": str(folder / "log"), "columns": {"label": "label"}, "head_rows": 60},
+        "model": {"name": model, "embedding_dim": 4, "hidden": [8], "tower": [4]},
         "framework": {**FRAMEWORK, "name": "joint_dr", "stop_group": 1},
         "training": {"batch_size": 16, "epochs": 2},
         "score": {"top_k": 50},
     }
     file.write_text(yaml.safe_dump(settings))
-    config = load_config(str(file))
-    build(spark, config)
-    return config, log
+    return load_config(str(file))
+
+
+@pytest.fixture(scope="module")
+def built(spark, tmp_path_factory):
+    """A folder with a log of three domains, one of them a head, and its tables."""
+    folder = tmp_path_factory.mktemp("built")
+    (folder / "log").mkdir()
+    write_log(folder / "log", "1.csv", [*rows_of("large", 90), *rows_of("middle", 30), *rows_of("small", 20)])
+    build(spark, config_of(folder))
+    return folder
+
+
+@pytest.fixture(params=["mlp"])
+def served(request, built, tmp_path):
+    """The config of a copy of these tables, and its log; its parameter is the backbone."""
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    return config_of(tmp_path, request.param), tmp_path / "log"
 
 
 def scores(spark, config):
