@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -60,6 +61,7 @@ def grown(request, spark, tmp_path_factory, make_config):
     config = make_config("csv", log, *SETTINGS, *([LABELLED] if request.param == "labelled" else []))
     write(log, "1.csv", day_one())
     build(spark, config)
+    shutil.copytree(f"{config.root}/tables", f"{config.root}/of day one")
     before = {name: tables.read(spark, config.table(name)).collect() for name in TABLES}
     write(log, "2.csv", day_two())
     return config, before, build(spark, config)
@@ -152,12 +154,14 @@ def test_same_rows_again_change_nothing(spark, grown):
     assert summary["rows_in"] == summary["rows_duplicate"] + summary["rows_rejected"]
 
 
-def test_build_that_was_cut_off_is_taken_back_and_done_again(spark, tmp_path, make_config, monkeypatch):
+@pytest.mark.parametrize("grown", ["labelled"], indirect=True)
+def test_build_that_was_cut_off_is_taken_back_and_done_again(spark, grown, tmp_path, monkeypatch):
     """Else ids that it gave to domains would be given to others."""
-    config = make_config("csv", tmp_path / "log", *SETTINGS, LABELLED)
-    write(tmp_path / "log", "1.csv", day_one())
-    build(spark, config)
-    write(tmp_path / "log", "2.csv", day_two())
+    config = grown[0]
+    shutil.copytree(f"{config.root}/of day one", tmp_path / "tables")
+    shutil.copytree(config.data.path, tmp_path / "log")
+    data = replace(config.data, path=str(tmp_path / "log"))
+    config = replace(config, root=str(tmp_path), data=data)
 
     def fail(*_):
         raise OSError("no space left")
