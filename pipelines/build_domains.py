@@ -20,7 +20,17 @@ from pipelines.buckets import (
 )
 from pipelines.checks import require_sound
 from pipelines.cleaning import Features, check_labels, deduplicate, read_rows, rejects
-from pipelines.features import columns, definitions, describe, encode, latest, moments, of, vocabularies
+from pipelines.features import (
+    columns,
+    definitions,
+    describe,
+    encode,
+    keys_by_feature,
+    moments,
+    of,
+    values_by_owner,
+    vocabularies,
+)
 from pipelines.growth import add_rows
 from pipelines.ids import dense_ids
 from pipelines.samples import make_samples
@@ -129,32 +139,26 @@ def _write_keys(
         `kept` with the features of its rows as numbers, and the tables users and items.
     """
     spark, features = kept.sparkSession, config.data.features
-    values = {"row": kept}
-    for owner in ("user", "item"):
-        if of(features, owner):
-            values[owner] = persist(latest(kept, owner, list(of(features, owner))))
-    if features:
-        vocabulary = _write(vocabularies(values, features, spark, persist), "vocabularies", config)
-    else:
+    ids = {owner: dense_ids(kept, owner, persist) for owner in ("user", "item")}
+    if not features:
         for name in ("vocabularies", "features"):
             tables.clear(spark, name, config.table(name))
-    statistics = moments(kept, features)
-    keys = {
-        name: vocabulary.where(F.col("feature") == name)
-        if feature.kind != "sequence"
-        else dense_ids(kept, "item", persist)
-        for name, feature in features.items()
-        if feature.kind != "dense"
-    }
+        return kept, *(_write(frame, f"{owner}s", config) for owner, frame in ids.items())
+    values = values_by_owner(kept, features, persist)
+    vocabulary = _write(vocabularies(values, features, spark, persist), "vocabularies", config)
+    keys, statistics = keys_by_feature(features, vocabulary, ids["item"]), moments(kept, features)
     encoded = {owner: encode(frame, of(features, owner), keys, statistics) for owner, frame in values.items()}
-    written = []
-    for owner in ("user", "item"):
-        ids = dense_ids(kept, owner, persist)
-        table = ids.join(encoded[owner], "key") if owner in encoded else ids
-        written.append(_write(table, f"{owner}s", config, definitions(of(features, owner))))
-    if features:
-        _write(describe(features, vocabulary, written[1].count(), statistics), "features", config)
-    return encoded["row"], *written
+    users, items = (
+        _write(
+            frame.join(encoded[owner], "key") if owner in encoded else frame,
+            f"{owner}s",
+            config,
+            definitions(of(features, owner)),
+        )
+        for owner, frame in ids.items()
+    )
+    _write(describe(features, vocabulary, items.count(), statistics), "features", config)
+    return encoded["row"], users, items
 
 
 def _write(frame: DataFrame, name: str, config: Config, features: str = "") -> DataFrame:

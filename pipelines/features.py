@@ -54,24 +54,50 @@ def latest(kept: DataFrame, owner: str, names: list[str]) -> DataFrame:
     return kept.groupBy(F.col(owner).alias("key")).agg(*values)
 
 
+def values_by_owner(
+    kept: DataFrame, features: Features, persist: Callable[[DataFrame], DataFrame]
+) -> dict[str, DataFrame]:
+    """The frames with the values of features: the kept rows, and of users and items what is `latest`."""
+    values = {"row": kept}
+    for owner in ("user", "item"):
+        if of(features, owner):
+            values[owner] = persist(latest(kept, owner, list(of(features, owner))))
+    return values
+
+
 def vocabularies(
     values: Mapping[str, DataFrame],
     features: Features,
     spark: SparkSession,
     persist: Callable[[DataFrame], DataFrame],
+    known: DataFrame | None = None,
 ) -> DataFrame:
     """(feature, key, id): the categories and the values of lists, with ids 1, 2, ... by feature.
 
     Args:
-        values: for each owner the frame with the values of its features.
+        values: see `values_by_owner`.
+        known: those that there are already, which are left out; the ids go on behind theirs.
     """
     found = [spark.createDataFrame([], VOCABULARIES)]
     for name, feature in features.items():
         if feature.kind in ("category", "list"):
             key = F.explode(name) if feature.kind == "list" else F.col(name)
-            keys = dense_ids(values[feature.of].select(key.alias("key")).where("key IS NOT NULL"), "key", persist)
-            found.append(keys.select(F.lit(name).alias("feature"), "key", F.col("id") + 1))
+            of_feature, taken = values[feature.of].select(key.alias("key")).where("key IS NOT NULL"), 0
+            if known is not None:
+                before = known.where(F.col("feature") == name)
+                of_feature, taken = of_feature.join(before, "key", "left_anti"), before.count()
+            keys = dense_ids(of_feature, "key", persist)
+            found.append(keys.select(F.lit(name).alias("feature"), "key", F.col("id") + 1 + taken))
     return reduce(DataFrame.union, found)
+
+
+def keys_by_feature(features: Features, vocabulary: DataFrame, items: DataFrame) -> dict[str, DataFrame]:
+    """For each feature that is not dense (key, id): of its vocabulary, or of the items, which a sequence holds."""
+    return {
+        name: items if feature.kind == "sequence" else vocabulary.where(F.col("feature") == name)
+        for name, feature in features.items()
+        if feature.kind != "dense"
+    }
 
 
 def moments(kept: DataFrame, features: Features) -> Moments:

@@ -6,7 +6,7 @@ the label is the same, the row counts as a duplicate. So the same rows twice cha
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pyspark.sql import DataFrame, SparkSession
@@ -24,8 +24,10 @@ from pipelines.buckets import (
 from pipelines.checks import require_sound
 from pipelines.choice import choose_rows
 from pipelines.cleaning import check_labels, deduplicate, read_rows, rejects
+from pipelines.features import columns, of
+from pipelines.growing_features import encode_new, require_same_features, updated, write_vocabularies
 from pipelines.ids import dense_ids
-from pipelines.samples import ORDER, make_samples
+from pipelines.samples import make_samples
 from pipelines.session import persisting, size_tasks
 from pipelines.sources import read_log
 from training.config import Config
@@ -62,7 +64,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
         rows_in, rows_rejected = parsed.agg(F.count("*"), F.count("reason")).first()
         size_tasks(spark, rows_in)
         kept = persist(deduplicate(parsed))
-        rows_kept = _add(kept, before["samples"], "label" in raw.columns, config, persist) if rows_in else 0
+        rows_kept = _add(kept, before, "label" in raw.columns, config, persist) if rows_in else 0
         new_rejects = persist(_new_rejects(parsed, config))
         changed = rows_kept > 0
         if rows_rejected and not new_rejects.isEmpty():
@@ -86,39 +88,49 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
 
 
 def _add(
-    kept: DataFrame, version: int, labelled: bool, config: Config, persist: Callable[[DataFrame], DataFrame]
+    kept: DataFrame,
+    before: Mapping[str, int],
+    labelled: bool,
+    config: Config,
+    persist: Callable[[DataFrame], DataFrame],
 ) -> int:
-    """Writes samples, domains, users and items with the rows of `kept` that change them, and returns their number.
+    """Writes the tables with the rows of `kept` that change the samples, and returns their number.
 
-    `version` is that of the samples that they are added to.
+    `before`: the versions of the tables that they are added to.
     """
+    spark, features = kept.sparkSession, config.data.features
     grown = {owner: _grow(owner, kept, config, persist) for owner in ("user", "item", "domain")}
     keys = {owner: known.unionByName(new) for owner, (known, new) in grown.items()}
-    further = ["split"] if "split" in kept.columns else []
-    log = persist(with_ids(kept, keys["domain"], keys["user"], keys["item"], further))
+    new = encode_new(kept, keys["item"], config, persist)
+    further = [name for name in kept.columns if name == "split"] + list(columns(of(features, "row")))
+    log = persist(with_ids(new.rows, keys["domain"], keys["user"], keys["item"], further))
     plan = persist(_plan(log, grown["domain"][1], labelled, config))
-    samples = tables.read(kept.sparkSession, config.table("samples"), version)
+    samples = tables.read(spark, config.table("samples"), before["samples"])
     changed = persist(_changed(log, plan, samples))
     rows = changed.count()
     if rows:
-        _merge(changed, plan, samples, labelled, config)
+        owners = {}
+        for owner, encoded in new.owners.items():
+            stored = tables.read(spark, config.table(f"{owner}s"), before[f"{owner}s"])
+            owners[owner] = persist(updated(stored, grown[owner][1], encoded, of(features, owner)))
+        _merge(changed, plan, samples, owners, labelled, config)
         _describe(changed.select("domain_id").union(_shrunk(samples, config)), plan, config)
         for owner in ("user", "item"):
-            tables.append(grown[owner][1], f"{owner}s", config.table(f"{owner}s"))
+            name, path = f"{owner}s", config.table(f"{owner}s")
+            if owner in owners:
+                tables.overwrite(owners[owner], name, path)
+            else:
+                tables.append(grown[owner][1], name, path)
+        write_vocabularies(new, keys["item"].count(), config)
     return rows
 
 
 def _require_growing(spark: SparkSession, config: Config) -> builds.Row:
     """The last build of the tables. Raises UserError where they cannot grow."""
     data = config.data
-    names = tables.read(spark, config.table("samples")).columns
-    cannot = {
-        "features": bool(data.features) or bool(set(names) - set(ORDER)),
-        "largest_domains": data.largest_domains is not None,
-    }
-    for key, given in cannot.items():
-        if given:
-            raise UserError(f"tables with data.{key} cannot grow: build them anew, without data.incremental")
+    if data.largest_domains is not None:
+        raise UserError("tables with data.largest_domains cannot grow: build them anew, without data.incremental")
+    require_same_features(spark, config)
     last = builds.read_last(spark, config)
     if last is None:
         raise UserError(f"tables of {config.root} were built before builds were noted: build them anew")
@@ -182,19 +194,32 @@ def _changed(log: DataFrame, plan: DataFrame, samples: DataFrame) -> DataFrame:
     )
 
 
-def _merge(changed: DataFrame, plan: DataFrame, samples: DataFrame, labelled: bool, config: Config) -> None:
-    """Writes the buckets of `changed` again, with the samples that stay."""
+def _merge(
+    changed: DataFrame,
+    plan: DataFrame,
+    samples: DataFrame,
+    owners: Mapping[str, DataFrame],
+    labelled: bool,
+    config: Config,
+) -> None:
+    """Writes the buckets of `changed` again, with the samples that stay.
+
+    `owners`: the tables of users and items as they will be, where they have features.
+    """
     buckets = [row["bucket"] for row in changed.select("bucket").distinct().collect()]
     ratios = F.broadcast(plan.select("domain_id", "ctr_ratio"))
     stay = samples.where(F.col("bucket").isin(buckets)).join(changed, SAMPLE, "left_anti").join(ratios, "domain_id")
+    of_owners = {name: kind for owner in owners for name, kind in columns(of(config.data.features, owner)).items()}
     placed = changed.withColumn("stands", F.lit(False))
+    placed = placed.withColumns({name: F.lit(None).cast(kind) for name, kind in of_owners.items()})
     placed = placed.unionByName(stay.withColumn("stands", F.lit(True)).select(placed.columns))
     if not labelled:
         met = samples.join(changed.select("domain_id").distinct(), "domain_id", "left_semi")
         pools = assign_buckets(changed.select(*SAMPLE, "label"), plan, labelled, met.select("domain_id", "item_id"))
         pools = pools.where(F.col("user_id").isNull() & F.col("bucket").isin(buckets))
         placed = placed.unionByName(pools.withColumn("stands", F.lit(False)), allowMissingColumns=True)
-    made = make_samples(placed, config.data, config.seed, labelled)
+    by_id = {f"{owner}_id": frame for owner, frame in owners.items()}
+    made = make_samples(placed, config.data, config.seed, labelled, by_id)
     tables.replace_buckets(made, config.table("samples"), buckets)
 
 

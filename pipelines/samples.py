@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from pipelines.features import fill_sequences
@@ -34,7 +35,8 @@ def make_samples(
 
     Args:
         placed: see `assign_buckets`; columns beyond PLACED are features of the rows.
-        owners: the tables with features of users and items, by user_id and item_id.
+        owners: the tables with features of users and items, by user_id and item_id. Rows that have those already, as
+            the samples of an earlier build, keep theirs.
         events: whether a (domain, user, item) may be several samples.
 
     Returns:
@@ -53,9 +55,17 @@ def make_samples(
     by_bucket = placed.repartition("bucket").sortWithinPartitions("bucket", *within)
     samples = by_bucket.mapInArrow(finish, schema)
     for name, frame in owners.items():
-        samples = samples.join(frame.drop("key").withColumnRenamed("id", name), name)
+        samples = _with_features(samples, frame.drop("key").withColumnRenamed("id", name), name)
     samples = fill_sequences(samples, data.features)
     return samples.repartition("bucket").sortWithinPartitions("bucket", *ORDER, *of_rows) if owners else samples
+
+
+def _with_features(samples: DataFrame, owners: DataFrame, key: str) -> DataFrame:
+    """Adds the columns of `owners` by `key`; where `samples` has a value of such a column, that stays."""
+    features = [name for name in owners.columns if name != key]
+    there = [name for name in features if name in samples.columns]
+    joined = samples.withColumnsRenamed({name: f"_{name}" for name in there}).join(owners, key)
+    return joined.withColumns({name: F.coalesce(f"_{name}", name) for name in there}).drop(*(f"_{n}" for n in there))
 
 
 def whole_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -110,7 +120,8 @@ def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bo
     )
     for name in rows.column_names:
         if name not in PLACED:
-            samples = samples.append_column(name, rows[name])
+            of_drawn = pa.nulls(len(domains) - len(rows), rows[name].type)
+            samples = samples.append_column(name, pa.chunked_array([*rows[name].chunks, of_drawn]))
     samples = samples.sort_by([(name, "ascending") for name in (*PAIR, "label")])
     if not events:
         refuse_doubles(samples)

@@ -232,10 +232,10 @@ def test_until_takes_the_rows_before_a_time_and_the_next_build_goes_on_there(spa
     assert build(spark, rest)["rows_in"] == len(day_two()) + 1
 
 
-def test_tables_with_features_are_refused(spark, grown):
+def test_other_features_than_those_of_the_tables_are_refused(spark, grown):
     config, _, _ = grown
     config = replace(config, data=replace(config.data, features={"age": FeatureConfig(kind="dense")}))
-    with pytest.raises(UserError, match="tables with data.features cannot grow"):
+    with pytest.raises(UserError, match=r"have other data.features \(none\) and cannot grow"):
         build(spark, config)
 
 
