@@ -80,15 +80,15 @@ def updated(stored: DataFrame, new: DataFrame, encoded: DataFrame, features: Map
     return there.select(stored.columns).unionByName(new.join(encoded, "key").select(stored.columns))
 
 
-def write_vocabularies(new: NewFeatures, items: int, config: Config) -> None:
-    """Adds the new keys to the vocabularies, and writes their sizes. `items`: how many there are now."""
+def write_vocabularies(new: NewFeatures, config: Config) -> None:
+    """Adds the new keys to the vocabularies, and writes how large they, and the table of items, are now."""
     if new.vocabulary is None:
         return
-    spark = new.vocabulary.sparkSession
-    built = _built(spark, config)
+    spark, built = new.vocabulary.sparkSession, _built(new.vocabulary.sparkSession, config)
     tables.append(new.vocabulary, "vocabularies", config.table("vocabularies"))
     vocabulary = tables.read(spark, config.table("vocabularies"))
     moments = {row["name"]: (row["mean"], row["deviation"]) for row in built}
+    items = tables.read(spark, config.table("items")).count()
     tables.overwrite(describe(config.data.features, vocabulary, items, moments), "features", config.table("features"))
 
 

@@ -121,7 +121,7 @@ def _add(
                 tables.overwrite(owners[owner], name, path)
             else:
                 tables.append(grown[owner][1], name, path)
-        write_vocabularies(new, keys["item"].count(), config)
+        write_vocabularies(new, config)
     return rows
 
 
