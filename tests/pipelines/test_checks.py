@@ -98,7 +98,7 @@ def test_growth_that_is_refused_is_taken_back_by_the_next_one(spark, copied, log
     (log / "2.csv").write_text("domain,user,item,label,time\nb,u1,i1,1,30\nb,u2,i1,0,30\n")
 
     def meanwhile(*_):
-        spark.newSession().sql(f"DELETE FROM delta.`{config.table('users')}` WHERE id = 0")
+        spark.newSession().sql(f"DELETE FROM delta.`{config.table('samples')}` WHERE user_id = 1")
 
     for patched, by, message in (
         ("describe_domains", one_row_more(growth.describe_domains), "failed the check"),
