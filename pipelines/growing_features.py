@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.features import columns, describe, encode, keys_by_feature, of, values_by_owner, vocabularies
+from pipelines.features import Moments, columns, describe, encode, keys_by_feature, of, values_by_owner, vocabularies
 from training.config import Config, FeatureConfig
 from training.errors import UserError
 
@@ -22,11 +22,13 @@ NEW = "_new_{}"
 
 class NewFeatures(NamedTuple):
     """Attributes: rows: the kept rows, with the features of each as numbers. owners: by user or item, where it has
-    features, (key, those as numbers, GIVEN). vocabulary: the rows that the table of vocabularies lacks."""
+    features, (key, those as numbers, GIVEN). vocabulary: the rows that the table of vocabularies lacks. moments: those
+    of the build."""
 
     rows: DataFrame
     owners: Mapping[str, DataFrame]
     vocabulary: DataFrame | None
+    moments: Moments
 
 
 def require_same_features(spark: SparkSession, config: Config) -> None:
@@ -46,7 +48,7 @@ def encode_new(
     """The features of `kept`. `items`: (key, id) of all items, the new ones too."""
     spark, features = kept.sparkSession, config.data.features
     if not features:
-        return NewFeatures(kept, {}, None)
+        return NewFeatures(kept, {}, None, {})
     values = values_by_owner(kept, features, persist)
     known = tables.read(spark, config.table("vocabularies"))
     new = persist(vocabularies(values, features, spark, persist, known))
@@ -57,7 +59,7 @@ def encode_new(
         own = of(features, owner)
         given = {GIVEN.format(name): F.col(name).isNotNull() for name in own}
         owners[owner] = persist(encode(values[owner].withColumns(given), own, keys, moments))
-    return NewFeatures(encode(kept, of(features, "row"), keys, moments), owners, new)
+    return NewFeatures(encode(kept, of(features, "row"), keys, moments), owners, new, moments)
 
 
 def updated(stored: DataFrame, new: DataFrame, encoded: DataFrame, features: Mapping[str, FeatureConfig]) -> DataFrame:
@@ -84,12 +86,11 @@ def write_vocabularies(new: NewFeatures, config: Config) -> None:
     """Adds the new keys to the vocabularies, and writes how large they, and the table of items, are now."""
     if new.vocabulary is None:
         return
-    spark, built = new.vocabulary.sparkSession, _built(new.vocabulary.sparkSession, config)
+    spark, features = new.vocabulary.sparkSession, config.data.features
     tables.append(new.vocabulary, "vocabularies", config.table("vocabularies"))
     vocabulary = tables.read(spark, config.table("vocabularies"))
-    moments = {row["name"]: (row["mean"], row["deviation"]) for row in built}
     items = tables.read(spark, config.table("items")).count()
-    tables.overwrite(describe(config.data.features, vocabulary, items, moments), "features", config.table("features"))
+    tables.overwrite(describe(features, vocabulary, items, new.moments), "features", config.table("features"))
 
 
 def _built(spark: SparkSession, config: Config) -> list:
