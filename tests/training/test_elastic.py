@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -55,9 +56,10 @@ class Run:
     def worker(self, host):
         """The process of the rank on a host."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
-            environment = process.environ()
-            if environment.get("HOROVOD_HOSTNAME") == host and "train.py" in " ".join(process.cmdline()[1:2]):
-                return process
+            with suppress(psutil.NoSuchProcess):  # those that look for hosts end at any moment
+                is_rank = "training/train.py" in process.cmdline()[1:2]
+                if is_rank and process.environ().get("HOROVOD_HOSTNAME") == host:
+                    return process
         raise LookupError(host)
 
     def finish(self):
