@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from pipelines.cleaning import Features, last
 from pipelines.ids import dense_ids
+from training.config import FeatureConfig
 from training.schema import LENGTH
 
 VOCABULARIES = "feature STRING, key STRING, id BIGINT"
@@ -82,12 +83,10 @@ def vocabularies(
     for name, feature in features.items():
         if feature.kind in ("category", "list"):
             key = F.explode(name) if feature.kind == "list" else F.col(name)
-            of_feature, taken = values[feature.of].select(key.alias("key")).where("key IS NOT NULL"), 0
-            if known is not None:
-                before = known.where(F.col("feature") == name)
-                of_feature, taken = of_feature.join(before, "key", "left_anti"), before.count()
-            keys = dense_ids(of_feature, "key", persist)
-            found.append(keys.select(F.lit(name).alias("feature"), "key", F.col("id") + 1 + taken))
+            of_feature = values[feature.of].select(key.alias("key")).where("key IS NOT NULL")
+            before = None if known is None else known.where(F.col("feature") == name)
+            keys = dense_ids(of_feature, "key", persist, before)
+            found.append(keys.select(F.lit(name).alias("feature"), "key", F.col("id") + 1))
     return reduce(DataFrame.union, found)
 
 
@@ -192,6 +191,11 @@ def _filled_with_item(name: str) -> Column:
     return F.transform(name, lambda item, place: F.when(place < length, item).otherwise(F.col("item_id")))
 
 
+def length_of(feature: FeatureConfig) -> int:
+    """The values of a list or sequence in a sample; 0 of other kinds."""
+    return feature.length if feature.kind in ("list", "sequence") else 0
+
+
 def describe(features: Features, vocabularies: DataFrame, items: int, moments: Moments) -> DataFrame:
     """The features table. `items`: how many there are."""
     keys = dict(vocabularies.groupBy("feature").count().collect())
@@ -200,6 +204,6 @@ def describe(features: Features, vocabularies: DataFrame, items: int, moments: M
         vocabulary, size = {"dense": (None, 0), "sequence": ("item_id", items)}.get(
             feature.kind, (name, keys.get(name, 0) + 1)
         )
-        length = feature.length if feature.kind in ("list", "sequence") else 0
-        rows.append((name, feature.kind, feature.of, vocabulary, size, length, *moments.get(name, (None, None))))
+        of_name = moments.get(name, (None, None))
+        rows.append((name, feature.kind, feature.of, vocabulary, size, length_of(feature), *of_name))
     return vocabularies.sparkSession.createDataFrame(rows, FEATURES)

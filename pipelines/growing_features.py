@@ -12,7 +12,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.features import Moments, columns, describe, encode, keys_by_feature, of, values_by_owner, vocabularies
+from pipelines.features import (
+    Moments,
+    columns,
+    describe,
+    encode,
+    keys_by_feature,
+    length_of,
+    of,
+    values_by_owner,
+    vocabularies,
+)
 from training.config import Config, FeatureConfig
 from training.errors import UserError
 
@@ -34,7 +44,8 @@ class NewFeatures(NamedTuple):
 def require_same_features(spark: SparkSession, config: Config) -> None:
     """Raises UserError unless the tables were built with the features that `config` has."""
     built = {row["name"]: (row["kind"], row["of"], row["length"]) for row in _built(spark, config)}
-    if built != {name: (feature.kind, feature.of, _length(feature)) for name, feature in config.data.features.items()}:
+    wanted = {name: (one.kind, one.of, length_of(one)) for name, one in config.data.features.items()}
+    if built != wanted:
         names = ", ".join(sorted(built)) or "none"
         raise UserError(
             f"tables of {config.root} have other data.features ({names}) and cannot grow with these: build them anew, "
@@ -95,7 +106,3 @@ def write_vocabularies(new: NewFeatures, config: Config) -> None:
 
 def _built(spark: SparkSession, config: Config) -> list:
     return tables.read(spark, config.table("features")).collect()
-
-
-def _length(feature: FeatureConfig) -> int:
-    return feature.length if feature.kind in ("list", "sequence") else 0

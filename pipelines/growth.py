@@ -64,7 +64,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
         rows_in, rows_rejected = parsed.agg(F.count("*"), F.count("reason")).first()
         size_tasks(spark, rows_in)
         kept = persist(deduplicate(parsed))
-        rows_kept = _add(kept, before, "label" in raw.columns, config, persist) if rows_in else 0
+        rows_kept = _add(kept, last, before, "label" in raw.columns, config, persist) if rows_in else 0
         new_rejects = persist(_new_rejects(parsed, config))
         changed = rows_kept > 0
         if rows_rejected and not new_rejects.isEmpty():
@@ -89,6 +89,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
 
 def _add(
     kept: DataFrame,
+    last: builds.Row,
     before: Mapping[str, int],
     labelled: bool,
     config: Config,
@@ -114,7 +115,10 @@ def _add(
             stored = tables.read(spark, config.table(f"{owner}s"), before[f"{owner}s"])
             owners[owner] = persist(updated(stored, grown[owner][1], encoded, of(features, owner)))
         _merge(changed, plan, samples, owners, labelled, config)
-        _describe(changed.select("domain_id").union(_shrunk(samples, config)), plan, config)
+        domains = changed.select("domain_id")
+        if before["samples"] != last["versions"]["samples"]:
+            domains = domains.union(_shrunk(samples, config))
+        _describe(domains, plan, config)
         for owner in ("user", "item"):
             name, path = f"{owner}s", config.table(f"{owner}s")
             if owner in owners:
@@ -147,9 +151,7 @@ def _grow(
         known = table.select(F.col("domain_key").alias("key"), F.col("domain_id").cast("bigint").alias("id"))
     else:
         known = tables.read(spark, config.table(f"{owner}s")).select("key", "id")
-    unknown = kept.select(F.col(owner).alias("key")).join(known, "key", "left_anti")
-    new = dense_ids(unknown, "key", persist).withColumn("id", F.col("id") + known.count())
-    return known, persist(new)
+    return known, persist(dense_ids(kept, owner, persist, known))
 
 
 def _new_rejects(parsed: DataFrame, config: Config) -> DataFrame:
@@ -225,8 +227,10 @@ def _merge(
 
 def _shrunk(samples: DataFrame, config: Config) -> DataFrame:
     """The domain_id of domains that have fewer samples than they had: somebody deleted rows."""
-    domains = tables.read(samples.sparkSession, config.table("domains")).select("domain_id", "rows")
-    there = samples.groupBy("domain_id").agg(F.count("*").alias("there"))
+    spark = samples.sparkSession
+    domains = tables.read(spark, config.table("domains")).select("domain_id", "rows")
+    there = spark.sql(tables.statement("counts", samples="{samples}"), samples=samples)
+    there = there.select("domain_id", F.col("rows").alias("there"))
     return domains.join(there, "domain_id", "left").where("NOT rows <=> there").select("domain_id")
 
 

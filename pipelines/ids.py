@@ -33,10 +33,18 @@ def with_running_total(frame: DataFrame, key: str, value: Column, name: str) -> 
     return sliced.withColumn(name, running.cast("bigint")).drop("_slice")
 
 
-def dense_ids(frame: DataFrame, column: str, persist: Callable[[DataFrame], DataFrame]) -> DataFrame:
+def dense_ids(
+    frame: DataFrame, column: str, persist: Callable[[DataFrame], DataFrame], known: DataFrame | None = None
+) -> DataFrame:
     """(key STRING, id BIGINT): the distinct values of `column` with ids 0, 1, 2, ...
 
     They are found once where `persist` keeps what it is given, and each time that they are asked for otherwise.
+
+    Args:
+        known: (key, id) with dense ids: its keys are left out, and the ids go on behind its.
     """
-    keys = persist(frame.select(F.col(column).alias("key")).distinct())
-    return with_running_total(keys, "key", F.lit(1), "id")
+    keys, first = frame.select(F.col(column).alias("key")), 0
+    if known is not None:
+        keys, first = keys.join(known, "key", "left_anti"), known.count()
+    numbered = with_running_total(persist(keys.distinct()), "key", F.lit(1), "id")
+    return numbered.withColumn("id", F.col("id") + first) if first else numbered
