@@ -19,13 +19,15 @@ def require_sound(spark: SparkSession, config: Config) -> None:
     filled = {name: f"delta.`{config.table(name)}`" for name in builds.BELONGING} | asdict(config.checks)
     filled["last_domains"] = _last_domains(spark, config)
     filled["counts"] = tables.statement("counts", samples=filled["samples"])
-    for check in sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "checks").iterdir()):
-        query = tables.statement(f"checks/{check}", **filled)
-        for row in spark.sql(query).where("rows > 0").collect():
-            raise UserError(
-                f"the tables of {config.root} failed the check sql/checks/{check}.sql ({row['rows']} {row['problem']}) "
-                "and are not published: those of the last build are still read"
-            )
+    checks = sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "checks").iterdir())
+    queries = [
+        f"SELECT '{check}' AS check, * FROM ({tables.statement(f'checks/{check}', **filled)})" for check in checks
+    ]
+    for row in spark.sql(" UNION ALL ".join(queries)).where("rows > 0").orderBy("check").collect():
+        raise UserError(
+            f"the tables of {config.root} failed the check sql/checks/{row['check']}.sql ({row['rows']} "
+            f"{row['problem']}) and are not published: those of the last build are still read"
+        )
 
 
 def _last_domains(spark: SparkSession, config: Config) -> str:

@@ -7,6 +7,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 
 SQL = files("sql")
+COMMITS_OF_A_BUILD = 4  # to one table, or fewer
 
 
 def exists(spark: SparkSession, path: str) -> bool:
@@ -65,8 +66,9 @@ def overwrite(frame: DataFrame, name: str, path: str, features: str = "") -> Non
 
 def clear(spark: SparkSession, name: str, path: str) -> None:
     """Lets the table `name` at `path` be there, and hold nothing."""
-    create_table(spark, name, path)
-    if not read(spark, path).isEmpty():
+    if not exists(spark, path):
+        create_table(spark, name, path)
+    elif not read(spark, path).isEmpty():
         spark.sql(f"DELETE FROM delta.`{path}`")
 
 
@@ -102,8 +104,8 @@ def version(spark: SparkSession, path: str) -> int:
 def commits(spark: SparkSession, path: str, after: int | None = None) -> list[Row]:
     """The table's commits `after` a version, the newest first; its newest alone where none is given."""
     table = DeltaTable.forPath(spark, path)
-    newest = table.history(1).collect()
     if after is None:
-        return newest
+        return table.history(1).collect()
+    newest = table.history(COMMITS_OF_A_BUILD).collect()
     number = newest[0]["version"] - after
-    return newest[:number] if number <= 1 else table.history(number).collect()
+    return newest[:number] if number <= len(newest) else table.history(number).collect()
