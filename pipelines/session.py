@@ -47,6 +47,8 @@ def spark_session(name: str) -> SparkSession:
         TASKS: tasks,
         "spark.databricks.delta.snapshotPartitions": tasks,
         "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "64m",
+        # rows of ids are small: tasks of Spark's own 64m have nine million of them, and hash tables that go to disk
+        "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
     }
     for key, value in defaults.items():
         if key not in given:
