@@ -82,7 +82,8 @@ def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ORDER) -> Colu
     listed = sum(file.rows for file in files)
     if read != listed:
         raise RuntimeError(f"read {read} rows of {listed} listed in {len(files)} files, as {files[0].path}")
-    return _sorted({name: np.concatenate(arrays) if arrays else np.array([]) for name, arrays in parts.items()})
+    # a round has gigabytes of rows: of no more than one column at a time are there two copies
+    return _sorted({name: np.concatenate(parts.pop(name)) if parts[name] else np.array([]) for name in columns})
 
 
 def _refuse_other_columns(paths: Sequence[str], columns: Sequence[str]) -> None:
@@ -104,10 +105,12 @@ def _schema(path: str) -> pa.Schema:
     return pq.read_schema(path)
 
 
-def _sorted(columns: Columns) -> Columns:
+def _sorted(columns: dict[str, np.ndarray]) -> Columns:
     """Files are sorted by these columns, but a head domain's rows are in several: most times there is little to do."""
     order = np.lexsort([columns[name] for name in reversed(ORDER)])
-    return {name: column[order] for name, column in columns.items()}
+    for name, column in columns.items():
+        columns[name] = column[order]
+    return columns
 
 
 def share_out(weights: Mapping[int, int], shares: int, rng: np.random.Generator) -> list[list[int]]:
