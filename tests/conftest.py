@@ -15,7 +15,7 @@ import yaml
 from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
 from pipelines.session import spark_session
-from tests.jobs import settings_folder
+from tests.jobs import JAVA, settings_folder
 from tests.settings import DATA, FRAMEWORK, SIZES
 from training.config import load_config
 from training.snapshot import take_snapshot
@@ -35,8 +35,9 @@ def spark_settings(tmp_path_factory):
 def spark(spark_settings, tmp_path_factory):
     """A session of two local cores with the settings of the jobs."""
     warehouse = f"spark.sql.warehouse.dir={tmp_path_factory.mktemp('warehouse')}"
+    own = ["--conf", warehouse, "--conf", f"spark.driver.extraJavaOptions={JAVA}"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", "--conf", warehouse, "pyspark-shell"]))
+        patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *own, "pyspark-shell"]))
         session = spark_session("tests")
     yield session
     session.stop()

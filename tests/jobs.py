@@ -14,7 +14,8 @@ import pyspark
 REPOSITORY = Path(__file__).parents[1]
 SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
 PATH = f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"  # with the python of this project first
-JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
+JAVA = "-XX:+UseSerialGC -Duser.timezone=Asia/Kolkata"  # jobs set the zone of a session, whatever the machine's is
+SHORT = "-XX:TieredStopAtLevel=1"  # the second compiler pays after some ten builds
 SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -26,10 +27,8 @@ SETTINGS = {
     "spark.sql.ui.explainMode": "simple",
     "spark.driver.memory": "2g",
     "spark.driver.maxResultSize": "1m",  # whoever collects a table fails at one of some size
-    # The first compiler alone gets a code cache of 48 MB, which is full after a hundred tests: they become ever slower.
-    # Jobs set the zone of a session: that of the machine is nothing to them.
-    "spark.driver.extraJavaOptions": f"{JAVA} -Duser.timezone=Asia/Kolkata",
-    "spark.executor.extraJavaOptions": JAVA,
+    "spark.driver.extraJavaOptions": f"{JAVA} {SHORT}",
+    "spark.executor.extraJavaOptions": f"{JAVA} {SHORT}",
 }
 AS_USERS_HAVE_IT = (
     *("--conf", "spark.sql.codegen.wholeStage=true"),
