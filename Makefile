@@ -39,7 +39,7 @@ format: setup
 	ruff check --fix .
 	ruff format .
 
-bench: setup  ## measures; prints a table and a JSON line each
+bench: setup  ## measures; prints a table each, and a JSON line with the machine
 	python benchmarks/frameworks.py
 	python benchmarks/epoch.py
 	horovodrun -np 2 python benchmarks/sharded.py

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from benchmarks.figures import print_figures
 from training.batches import Patch, domain_walk
 from training.config import Config, load_config
 from training.device import use_cpu
@@ -53,7 +54,7 @@ def main() -> None:
         trainer, bare = trainer_seconds([*settings, *own]), bare_seconds(load_config(CONFIG, [*settings, *own]))
         found[name] = {"trainer": trainer, "bare": bare, "ratio": bare / trainer}
         print(f"{name:<8} vectors: trainer {trainer:.1f} s, bare loop {bare:.1f} s, ratio {bare / trainer:.2f}")
-    print(json.dumps({"scale": arguments.scale, **found}))
+    print_figures(scale=arguments.scale, **found)
 
 
 def build(root: Path, settings: list[str]) -> None:

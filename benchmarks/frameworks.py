@@ -7,12 +7,12 @@ JSON object.
 """
 
 import argparse
-import json
 import time
 
 import numpy as np
 import torch
 
+from benchmarks.figures import print_figures
 from training.adapt import Adapter
 from training.batches import Columns, Patch
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
@@ -46,9 +46,7 @@ def main() -> None:
         print(f"{name:<12}{rate:>10,.0f}{rate / shared['alternate']:>14.2f}")
     for name, rate in specific.items():
         print(f"{name:<12}{rate:>10,.0f} domains/s a round")
-    print(
-        json.dumps({"model": model, "device": device.type, "rows_per_second": shared, "domains_per_second": specific})
-    )
+    print_figures(model=model, device=device.type, rows_per_second=shared, domains_per_second=specific)
 
 
 def draw_rows() -> Columns:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
+from benchmarks.figures import print_figures
 from benchmarks.planted import draw_planted, write_planted
 from pipelines.build_domains import build_domains
 from pipelines.dr_longtail import dr_longtail
@@ -68,7 +69,7 @@ def main() -> None:
         results[data][str(seed)] = json.loads(path.read_text())
     print_table(results)
     print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
-    print(json.dumps({"data": results}))
+    print_figures(data=results)
 
 
 def run_cell(spark: SparkSession, data: str, seed: int, folder: Path) -> dict[str, dict]:

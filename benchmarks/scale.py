@@ -23,6 +23,7 @@ from statistics import mean, median
 import psutil
 from tqdm import tqdm
 
+from benchmarks.figures import print_figures
 from training.snapshot import open_table
 
 SUBMIT = ["spark-submit", "--driver-memory", "6g"]
@@ -64,7 +65,7 @@ def main() -> None:
     print(f"{'job':<10}{'seconds':>10}{'GiB':>8}")
     for name, figures in found.items():
         print(f"{name:<10}{figures['seconds_in_all']:>10.0f}{figures['peak_gib']:>8.2f}")
-    print(json.dumps({"scale": known.scale, "settings": known.settings, **found}))
+    print_figures(scale=known.scale, settings=known.settings, **found)
 
 
 def command_of(job: str, work: Path, settings: Sequence[str]) -> list[str]:

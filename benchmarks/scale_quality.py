@@ -8,7 +8,6 @@ run that was cut off goes on. Prints, for each conflict, a table of mean test AU
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from benchmarks.figures import print_figures
 from benchmarks.scale import command_of
 from training.snapshot import read_columns
 
@@ -46,7 +46,7 @@ def main() -> None:
         table = gaps(root / "tables")
         print(f"\nconflict {conflict}\n{table.round(4).to_string()}")
         found[conflict] = table.to_dict("index")
-    print(json.dumps({"scale": known.scale, "settings": known.settings, "conflicts": found}))
+    print_figures(scale=known.scale, settings=known.settings, conflicts=found)
 
 
 def run_steps(root: Path, settings: list[str]) -> None:

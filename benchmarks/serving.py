@@ -6,7 +6,6 @@ Settings are those that pipelines/export_model.py ran with. The model answers in
 table and, as the last line, one JSON object.
 """
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 
+from benchmarks.figures import print_figures
 from training.config import parse_arguments
 from training.snapshot import read_columns
 
@@ -41,7 +41,7 @@ def main() -> None:
     print(f"{'domains':<10}{'p50':>8}{'p99':>8}   ms")
     for name, figures in found.items():
         print(f"{name:<10}{figures['p50_ms']:>8.1f}{figures['p99_ms']:>8.1f}")
-    print(json.dumps({"domains": len(domains), "candidates": CANDIDATES, **found}))
+    print_figures(domains=len(domains), candidates=CANDIDATES, **found)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ One thread a rank, rows in memory, users and items as 1/rank. Rank 0 prints a ta
 object.
 """
 
-import json
 import time
 
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from benchmarks.figures import print_figures
 from training.batches import Batch, Columns, Patch
 from training.config import ModelConfig
 from training.device import use_cpu
@@ -46,7 +46,7 @@ def main() -> None:
             "seconds_ratio": cached[1] / stepwise[1],
             "rows_against_whole_tables": sparse / dense,
         }
-        print(json.dumps(found))
+        print_figures(**found)
 
 
 def draw_rows(seed: int) -> Columns:

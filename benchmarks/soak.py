@@ -8,7 +8,6 @@ many files and threads more are open at the end.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import psutil
 from deltalake import DeltaTable
 from tqdm import tqdm
 
+from benchmarks.figures import print_figures
 from pipelines.dr_longtail import dr_longtail
 from pipelines.session import spark_session
 from training.config import load_config
@@ -52,7 +52,7 @@ def main() -> None:
         print(
             f"{name:<16}{one['looks']:>7}{one['mib']:>8.0f}{one['memory']:>8.3f}{one['files']:>+7}{one['threads']:>+9}"
         )
-    print(json.dumps({"epochs": known.epochs, "jobs": known.jobs, "growth": growth}))
+    print_figures(epochs=known.epochs, jobs=known.jobs, growth=growth)
 
 
 def watch_ranks(command: list[str]) -> dict[str, list[Look]]:

@@ -7,11 +7,11 @@ many rounds of DR as the config says. Prints, as the last line, one JSON object.
 """
 
 import argparse
-import json
 import time
 
 import numpy as np
 
+from benchmarks.figures import print_figures
 from pipelines.adaptation import ModelKey, open_adapter
 from training.adapt import Adapter
 from training.batches import Columns
@@ -42,7 +42,7 @@ def main() -> None:
     alone = seconds(adapter, parts)
     found = {"domains": len(chosen), "per_second": len(chosen) / together, "against_one_at_a_time": alone / together}
     print(f"{len(chosen)} domains: {together:.1f} s together, {alone:.1f} s one after the other")
-    print(json.dumps(found))
+    print_figures(**found)
 
 
 def seconds(adapter: Adapter, parts: list[tuple[Columns, Columns, list[int]]]) -> float:
