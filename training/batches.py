@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -160,22 +161,24 @@ def domain_walk(patch: Patch, batch_size: int, pack: bool, rng: np.random.Genera
 
     Example, batch_size 4, domains of 6, 1, 2 and 3 rows: units [4 + 2 rows of the first], [1 + 2 rows], [3 rows].
     """
-    domains = patch.domain_rows()
-    small = [rows for rows in domains if pack and len(rows) < batch_size]
-    units = [_cut(rng.permutation(rows), batch_size) for rows in domains if not (pack and len(rows) < batch_size)]
-    units += [[rows] for rows in _packs(small, batch_size, rng)]
+    sizes = np.diff(patch.starts, append=patch.rows)
+    small = (sizes < batch_size) & pack
+    own = zip(patch.starts[~small].tolist(), sizes[~small].tolist(), strict=True)
+    units = [_cut(start + rng.permutation(size), batch_size) for start, size in own]
+    units += [[rows] for rows in _packs(patch.starts[small], sizes[small], batch_size, rng)]
     return [units[index] for index in rng.permutation(len(units))]
 
 
-def _packs(domains: list[np.ndarray], batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    packs, pack, size = [], [], 0
-    for index in rng.permutation(len(domains)):
-        if size + len(domains[index]) > batch_size:
-            packs.append(np.concatenate(pack))
-            pack, size = [], 0
-        pack.append(domains[index])
-        size += len(domains[index])
-    return [*packs, np.concatenate(pack)] if pack else packs
+def _packs(starts: np.ndarray, sizes: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """The row numbers of domains of fewer than `batch_size` rows, whole and in random order, by batch."""
+    order = rng.permutation(len(sizes))
+    ends = np.cumsum(sizes[order])
+    rows = np.repeat(starts[order] + sizes[order] - ends, sizes[order]) + np.arange(sizes.sum())
+    cuts = [0]
+    while cuts[-1] < len(rows):
+        fitting = np.searchsorted(ends, cuts[-1] + batch_size, side="right")
+        cuts.append(int(ends[fitting - 1]))
+    return [rows[begin:end] for begin, end in pairwise(cuts)]
 
 
 def _cut(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
