@@ -106,10 +106,20 @@ def _schema(path: str) -> pa.Schema:
 
 
 def _sorted(columns: dict[str, np.ndarray]) -> Columns:
-    """Files are sorted by these columns, but a head domain's rows are in several: most times there is little to do."""
-    order = np.lexsort([columns[name] for name in reversed(ORDER)])
+    """The rows by ORDER. Each file is in this order: only domains in several files, as heads are, have to be merged."""
+    order = np.argsort(columns["domain_id"], kind="stable")
     for name, column in columns.items():
         columns[name] = column[order]
+    domain = columns["domain_id"]
+    alike, falls = domain[1:] == domain[:-1], np.zeros(len(domain[1:]), bool)
+    for key in (columns[name] for name in ORDER[1:]):
+        falls |= alike & (key[1:] < key[:-1])
+        alike &= key[1:] == key[:-1]
+    for merged in np.unique(domain[1:][falls]):
+        part = slice(*np.searchsorted(domain, [merged, merged + 1]))
+        within = np.lexsort([columns[name][part] for name in reversed(ORDER[1:])])
+        for column in columns.values():
+            column[part] = column[part][within]
     return columns
 
 

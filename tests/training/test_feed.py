@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from petastorm.etl.dataset_metadata import UNISCHEMA_KEY
 from petastorm.etl.legacy import depickle_legacy_package_name_compatible
 from petastorm.workers_pool import ventilator
@@ -17,10 +19,11 @@ from petastorm.workers_pool.thread_pool import ThreadPool
 
 from training import feed
 from training.errors import UserError
-from training.feed import plan_epoch, read_rows, share_out
+from training.feed import ORDER, plan_epoch, read_rows, share_out
 from training.snapshot import DataFile
 
 GROUPS, ROWS = 12, 5
+ROW = st.tuples(*[st.integers(0, 3)] * 3, st.integers(0, 1))  # by ORDER
 
 
 @pytest.fixture
@@ -80,6 +83,18 @@ def test_every_row_is_read_once_in_order(file):
     rows = read_rows([file])
     assert rows["user_id"].tolist() == list(range(GROUPS * ROWS))
     assert set(rows) == {"domain_id", "user_id", "item_id", "label"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(of_files=st.lists(st.lists(ROW, min_size=1), min_size=1, max_size=4))
+def test_rows_of_a_domain_that_lie_in_several_files_are_merged(tmp_path_factory, of_files):
+    folder, files = tmp_path_factory.mktemp("files"), []
+    for number, rows in enumerate(of_files):
+        path = str(folder / f"{number}.parquet")
+        pq.write_table(pa.table([list(column) for column in zip(*sorted(rows), strict=True)], names=ORDER), path)
+        files.append(DataFile(path, "train", number, len(rows)))
+    found = read_rows(files)
+    assert list(zip(*(found[name].tolist() for name in ORDER), strict=True)) == sorted(sum(of_files, []))
 
 
 def test_petastorms_own_pool_loses_row_groups_here(file, slow_ventilator, late_completion, monkeypatch):
