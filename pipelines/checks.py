@@ -23,7 +23,7 @@ def require_sound(spark: SparkSession, config: Config) -> None:
     queries = [
         f"SELECT '{check}' AS check, * FROM ({tables.statement(f'checks/{check}', **filled)})" for check in checks
     ]
-    for row in spark.sql(" UNION ALL ".join(queries)).where("rows > 0").orderBy("check").collect():
+    for row in sorted(spark.sql(" UNION ALL ".join(queries)).where("rows > 0").collect()):
         raise UserError(
             f"the tables of {config.root} failed the check sql/checks/{row['check']}.sql ({row['rows']} "
             f"{row['problem']}) and are not published: those of the last build are still read"

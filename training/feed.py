@@ -105,7 +105,7 @@ def _schema(path: str) -> pa.Schema:
     return pq.read_schema(path)
 
 
-def _sorted(columns: dict[str, np.ndarray]) -> Columns:
+def _sorted(columns: Columns) -> Columns:
     """The rows by ORDER. Each file is in this order: only domains in several files, as heads are, have to be merged."""
     order = np.argsort(columns["domain_id"], kind="stable")
     for name, column in columns.items():
