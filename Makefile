@@ -3,6 +3,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH SPARK_HOME
 
 CONF := conf/ml_latest_small.yaml
+PYTEST := -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
 .PHONY: setup demo test coverage torture lint format bench dist lock clean
 
@@ -19,12 +20,12 @@ demo: setup  ## build, train, adapt, evaluate, rank and report on the data in th
 	python -m training.report --config $(CONF)
 
 test: setup  ## all tests, through the real engines
-	python -m pytest -q -n 2 --dist loadfile tests
+	python -m pytest $(PYTEST)
 
 coverage: setup  ## all tests, and which lines of pipelines/ and training/ no process of theirs ran
 	rm -rf runs/coverage
 	mkdir -p runs/coverage
-	COVERAGE_FOLDER=$(CURDIR)/runs/coverage python -m coverage run -m pytest -q -n 2 --dist loadfile tests
+	COVERAGE_FOLDER=$(CURDIR)/runs/coverage python -m coverage run -m pytest $(PYTEST)
 	python -m coverage combine -q
 	python -m coverage report
 

@@ -34,10 +34,14 @@ def spark_settings(tmp_path_factory):
 @pytest.fixture(scope="session")
 def spark(spark_settings, tmp_path_factory):
     """A session of two local cores with the settings of the jobs."""
-    warehouse = f"spark.sql.warehouse.dir={tmp_path_factory.mktemp('warehouse')}"
-    own = ["--conf", warehouse, "--conf", f"spark.driver.extraJavaOptions={JAVA}"]
+    own = {
+        "spark.sql.warehouse.dir": tmp_path_factory.mktemp("warehouse"),
+        "spark.driver.extraJavaOptions": JAVA,
+        "spark.python.daemon.module": "tests.daemon",
+    }
+    arguments = [part for key, value in own.items() for part in ("--conf", f"{key}={value}")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *own, "pyspark-shell"]))
+        patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *arguments, "pyspark-shell"]))
         session = spark_session("tests")
     yield session
     session.stop()

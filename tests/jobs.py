@@ -18,7 +18,7 @@ JAVA = "-XX:+UseSerialGC -Duser.timezone=Asia/Kolkata"  # jobs set the zone of a
 SHORT = "-XX:TieredStopAtLevel=1"  # the second compiler pays after some ten builds
 SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
-    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
     "spark.ui.enabled": "false",
     # inputs of two rows: compiling and planning again take longer than running
     "spark.sql.codegen.wholeStage": "false",
