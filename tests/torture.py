@@ -35,13 +35,12 @@ from tqdm import tqdm
 from tests.jobs import CLUSTER, PATH, REPOSITORY, SUBMIT, settings_folder
 from tests.settings import DATA, FRAMEWORK, SIZES
 
-SPARK = [SUBMIT, "--master", CLUSTER]
 STEPS = {
-    "build": [*SPARK, "pipelines/build_domains.py"],
-    "train": ["horovodrun", "-np", "1", sys.executable, "training/train.py"],
-    "dr": [*SPARK, "pipelines/dr_longtail.py"],
-    "evaluate": [*SPARK, "pipelines/evaluate.py"],
-    "score": [*SPARK, "pipelines/score.py"],
+    "build": "pipelines/build_domains.py",
+    "train": "training/train.py",
+    "dr": "pipelines/dr_longtail.py",
+    "evaluate": "pipelines/evaluate.py",
+    "score": "pipelines/score.py",
 }
 VICTIMS = {  # what the command line of a process has in it
     "driver": "org.apache.spark.deploy.SparkSubmit",
@@ -66,10 +65,10 @@ class Kill:
 
 
 class Chain:
-    """Some of the jobs on a small log, whose tables and models lie in `folder`."""
+    """Some of the jobs on a small log, whose tables and models lie in `folder`; Spark's on this `master`."""
 
-    def __init__(self, folder: Path, steps: Sequence[str]) -> None:
-        self.root, self._folder = folder / "root", folder
+    def __init__(self, folder: Path, steps: Sequence[str], master: str) -> None:
+        self.root, self._folder, self._master = folder / "root", folder, master
         self.config = folder / "config.yaml"
         self._settings = settings_folder(folder / "conf")
         write_log(folder / "log.csv")
@@ -106,7 +105,8 @@ class Chain:
 
     def start(self, step: str) -> psutil.Popen:
         output = self.log.open("w")
-        command = [*STEPS[step], "--config", str(self.config)]
+        ranks, spark = ["horovodrun", "-np", "1", sys.executable], [SUBMIT, "--master", self._master]
+        command = [*(ranks if step == "train" else spark), STEPS[step], "--config", str(self.config)]
         environment = {**os.environ, "PATH": PATH, "SPARK_CONF_DIR": self._settings}
         return psutil.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output)
 
@@ -223,9 +223,11 @@ def equal(path: Path, other: Path) -> bool:
     )
 
 
-def torture(folder: Path, kills: int, seed: int, steps: Sequence[str] = tuple(STEPS)) -> list[Kill]:
+def torture(
+    folder: Path, kills: int, seed: int, steps: Sequence[str] = tuple(STEPS), master: str = CLUSTER
+) -> list[Kill]:
     """So many kills of the first jobs, on a log in `folder`."""
-    chain, rng, found = Chain(folder, steps), random.Random(seed), []
+    chain, rng, found = Chain(folder, steps, master), random.Random(seed), []
     for number in tqdm(range(kills), desc="kills", unit="kill", file=sys.stderr):
         step = steps[number % len(steps)]
         victim = rng.choice(["launcher", "rank"] if step == "train" else ["driver", "executor", "worker"])
