@@ -47,7 +47,7 @@ VICTIMS = {  # what the command line of a process has in it
     "executor": "CoarseGrainedExecutorBackend",
     "worker": "pyspark.daemon",
     "launcher": "horovodrun",
-    "rank": "training/train.py",
+    "rank": STEPS["train"],
 }
 OF_A_RUN = {"built_at", "evaluated_at", "scored_at", "versions", "table_version"}  # columns that differ between runs
 PATIENCE = 600  # seconds that a command may take
