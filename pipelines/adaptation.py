@@ -49,7 +49,14 @@ class ModelKey:
 
     @property
     def specific(self) -> str:
-        return specific_version(self.config, self.table_version, self.state)
+        return specific_version(self.config, self.shared, self.state)
+
+
+def fetch_specific(config: Config, shared: str) -> str:
+    """The name of model `shared`, as it is now, with its theta^i; what its folders have is fetched."""
+    name = specific_version(config, shared, state_of(read_manifest(fetch_model(config, shared))))
+    fetch_model(config, name)
+    return name
 
 
 def map_domains(

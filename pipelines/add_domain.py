@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.adaptation import ModelKey
+from pipelines.adaptation import ModelKey, fetch_specific
 from pipelines.dr_longtail import dr_longtail, take_over
 from pipelines.growth import add_rows
 from pipelines.session import run_job
@@ -67,14 +67,14 @@ def _take_over(spark: SparkSession, config: Config, table_version: int) -> int:
     origin = read_manifest(model_path(config, new.shared)).get("grown_from")
     if origin is None:
         return 0
-    old = ModelKey.find(config, origin)
-    copy_adapter(model_path(config, old.specific), model_path(config, new.specific))
+    old = fetch_specific(config, origin)
+    copy_adapter(model_path(config, old), model_path(config, new.specific))
     mirror_of(config.root, model_path(config, new.specific)).publish()
     path = config.table("domain_parameters")
     parameters = tables.read(spark, path)
     if not written_domains(path, new.specific):
-        take_over(parameters.where(F.col("model_version") == old.specific), new)
-    return len(written_domains(path, old.specific))
+        take_over(parameters.where(F.col("model_version") == old), new)
+    return len(written_domains(path, old))
 
 
 if __name__ == "__main__":

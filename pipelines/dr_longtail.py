@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from tqdm import tqdm
 
 from pipelines import tables
-from pipelines.adaptation import ModelKey, map_domains
+from pipelines.adaptation import ModelKey, fetch_specific, map_domains
 from pipelines.session import run_job
 from training import domain_parameters
 from training.adapt import Adapted, choose_rounds, helpers_path, size_groups, specific_settings
@@ -87,16 +87,15 @@ def _keep_unchanged(spark: SparkSession, tail: Domains, key: ModelKey) -> int:
 
     Little is by less than `framework.refresh_share` of the training rows that theta^i was learned from.
     """
-    share, origin = (
-        key.config.framework.refresh_share,
-        read_manifest(model_path(key.config, key.shared)).get("started_from"),
-    )
+    config, share = key.config, key.config.framework.refresh_share
+    origin = read_manifest(model_path(config, key.shared)).get("started_from")
     if share is None or origin is None:
         return 0
-    table = tables.read(spark, key.config.table("domain_parameters"))
+    before = fetch_specific(config, origin)
+    table = tables.read(spark, config.table("domain_parameters"))
     sizes = list(zip(tail.domain_id.tolist(), tail.rows_train.tolist(), strict=True))
     now = spark.createDataFrame(sizes, "domain_id INT, now BIGINT")
-    old = table.where(F.col("model_version") == ModelKey.find(key.config, origin).specific).join(now, "domain_id")
+    old = table.where(F.col("model_version") == before).join(now, "domain_id")
     unchanged = old.where(F.abs(F.col("now") - F.col("rows_train")) < share * F.col("rows_train")).drop("now")
     there = table.where(F.col("model_version") == key.specific).select("domain_id")
     missing = unchanged.join(there, "domain_id", "left_anti")

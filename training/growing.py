@@ -1,8 +1,9 @@
 """A theta^S for tables that have grown: the rows of the model that is there, and rows for the ids that are new."""
 
 import shutil
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -26,6 +27,25 @@ def newest_stored(config: Config, table_version: int) -> int | None:
     return None
 
 
+def find_origin(config: Config, table_version: int) -> str | None:
+    """The name of the model that training starts from; None: from values as they are drawn.
+
+    With `training.warm_start` it is the model of the newest earlier version of the tables that has these settings, but
+    for `warm_start` itself: the first was trained from scratch.
+    """
+    if not config.training.warm_start:
+        return None
+    for version in range(table_version - 1, -1, -1):
+        for warm_start in (True, False):
+            settings = replace(config, training=replace(config.training, warm_start=warm_start))
+            name = shared_version(settings, version)
+            if is_stored(fetch_model(config, name)):
+                print(f"starting from model {name} of version {version} of the samples", file=sys.stderr)
+                return name
+    print("no earlier version of the samples has a model with these settings: starting from scratch", file=sys.stderr)
+    return None
+
+
 def grow_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, files: Mapping[str, Path]) -> None:
     """Stores the theta^S of the model at `source` as that of `target`, with rows for the ids that `snapshot` has more.
 
@@ -39,7 +59,7 @@ def grow_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, f
         shutil.copytree(source / SHARDS, target / SHARDS, dirs_exist_ok=True)
     manifest |= {
         "state": grown_state(f"{source.name}.{state_of(manifest)}"),
-        "grown_from": manifest["table_version"],
+        "grown_from": source.name,
         "table_version": snapshot.version,
         "schema": snapshot.schema.to_json(),
         "made": {**made_now(), "config": asdict(config)},

@@ -37,14 +37,14 @@ def save_theta(
     ranks: Ranks,
     progress: dict,
     frozen: Mapping[str, Path],
-    origin: int | None,
+    origin: str | None,
     config: Config,
 ) -> None:
     """Writes all parameters and statistics, and what they were made from. Every rank must call it.
 
     Args:
         frozen: by vocabulary the file that its frozen vectors were read from.
-        origin: the version of the tables whose model training started from; None: from values as they were drawn.
+        origin: the name of the model that training started from; None: from values as they were drawn.
     """
     if theta.shards:
         names = {vocabulary: theta.sharded_tables(vocabulary) for vocabulary in theta.shards}

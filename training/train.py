@@ -14,7 +14,7 @@ from training.device import choose_device
 from training.elastic import Pinned, is_elastic, run_elastically
 from training.errors import UserError, exit_with_user_errors, naming_full_disks
 from training.frameworks import prepare
-from training.growing import newest_stored, start_from
+from training.growing import find_origin, start_from
 from training.heads import adapt_heads
 from training.interleave import InterleavedTrainer
 from training.models import build_model
@@ -56,7 +56,7 @@ def train(config: Config, pinned: Pinned | None = None) -> dict:
     folder = model_path(config, shared_version(config, snapshot.version))
     origin = ranks.on_root("origin", lambda: find_origin(config, snapshot.version))
     if origin is not None:
-        source = model_path(config, shared_version(config, origin))
+        source = model_path(config, origin)
         mirror_of(config.root, source).pull_on(ranks)
         start_from(source, model, shards, config, snapshot.schema)
     trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
@@ -69,7 +69,7 @@ def train(config: Config, pinned: Pinned | None = None) -> dict:
     progress = trainer.progress
     save_theta(folder, model, trainer.theta, snapshot, ranks, asdict(progress), frozen, origin, config)
     trainer.mirror.publish_on(ranks)
-    version = specific_version(config, snapshot.version, trained_state(progress.best_epoch))
+    version = specific_version(config, folder.name, trained_state(progress.best_epoch))
     if isinstance(trainer, InterleavedTrainer):
         trainer.write_domain_parameters(version)
     elif config.framework.specific != "none":
@@ -93,16 +93,6 @@ def train(config: Config, pinned: Pinned | None = None) -> dict:
         "model_path": str(folder),
         "rank": ranks.rank,
     }
-
-
-def find_origin(config: Config, table_version: int) -> int | None:
-    """The version of the tables whose model training starts from; None: from values that are drawn."""
-    if not config.training.warm_start:
-        return None
-    origin = newest_stored(config, table_version - 1)
-    if origin is not None:
-        print(f"starting from the model of version {origin} of the samples", file=sys.stderr)
-    return origin
 
 
 def refuse_idle_ranks(snapshot: Snapshot, ranks: int) -> None:

@@ -33,9 +33,8 @@ def shared_version(config: Config, table_version: int) -> str:
     )
 
 
-def specific_version(config: Config, table_version: int, state: str) -> str:
-    """The name of theta^S in one state with one set of theta^i; the `model_version` of domain_parameters."""
-    shared = shared_version(config, table_version)
+def specific_version(config: Config, shared: str, state: str) -> str:
+    """The name of theta^S `shared` in one state with one set of theta^i; the `model_version` of domain_parameters."""
     return f"{shared}.{state}.{config.framework.specific}-{_digest(specific=_specific_settings(config))}"
 
 

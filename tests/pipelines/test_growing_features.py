@@ -1,6 +1,7 @@
 """A log with features that grows: numbers keep their meaning, and what is new is added behind what is there."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,8 +11,11 @@ import yaml
 from pipelines import tables
 from pipelines.build_domains import build
 from training.config import load_config
+from training.growing import newest_stored
 from training.snapshot import take_snapshot
+from training.store import read_manifest
 from training.train import train
+from training.versions import shared_version
 
 OF_OWNERS = {
     "city": {"kind": "category", "of": "user"},
@@ -159,5 +163,8 @@ def test_same_rows_again_change_nothing_and_the_model_of_day_one_trains_on(spark
     config, _, after = grown
     assert build(spark, config)["rows_kept"] == 0
     assert {name: rows_of(spark, config, name) for name in TABLES} == after
-    summary = train(replace(config, training=replace(config.training, warm_start=True)))
+    warm = replace(config, training=replace(config.training, warm_start=True))
+    summary = train(warm)
+    day_one_model = shared_version(config, newest_stored(config, take_snapshot(config).version))
+    assert read_manifest(Path(summary["model_path"]))["started_from"] == day_one_model
     assert summary["samples"] == sum(take_snapshot(config).rows_by_bucket("train").values())

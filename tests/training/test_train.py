@@ -19,10 +19,11 @@ from training.adapt import Adapter, specific_settings
 from training.errors import UserError
 from training.feed import read_buckets
 from training.frameworks import SHARED, SPECIFIC
+from training.growing import find_origin
 from training.heads import gather_adapter
 from training.ranks import Ranks
 from training.snapshot import read_columns, take_snapshot
-from training.store import load_theta
+from training.store import FOLDER, load_theta
 from training.train import refuse_idle_ranks, train
 from training.vectors import load_vectors
 from training.versions import model_path, shared_version, specific_version, trained_state
@@ -189,6 +190,21 @@ def test_the_settings_that_decide_a_model_are_in_its_name(built):
     assert joint[0] == joint[1]
 
 
+def test_warm_start_finds_the_newest_earlier_model_however_that_one_started(built, tmp_path, capsys):
+    first, daily = (built.config(f"training.warm_start={warm}", f"root={tmp_path}") for warm in ("false", "true"))
+    assert find_origin(daily, 9) is None
+    assert "starting from scratch" in capsys.readouterr().err
+    for config, version in ((first, 3), (daily, 3), (first, 5), (daily, 9), (first, 9)):
+        (model_path(config, shared_version(config, version)) / FOLDER).mkdir(parents=True)
+    expected = {9: (first, 5), 5: (daily, 3)}
+    for version, (config, earlier) in expected.items():
+        origin = find_origin(daily, version)
+        assert origin == shared_version(config, earlier)
+        assert f"starting from model {origin}" in capsys.readouterr().err
+    assert find_origin(daily, 3) is None
+    assert find_origin(first, 9) is None
+
+
 def test_a_table_with_deletion_vectors_is_refused(spark, built, tmp_path):
     config = built.config("framework.name=dn", built.copy(tmp_path))
     table = f"delta.`{config.table('samples')}`"
@@ -336,7 +352,8 @@ def test_two_ranks_train_and_rank_0_prints_the_summary(built, tmp_path, framewor
 def assert_directions_are_those_of_one_rank(config, snapshot, best_epoch):
     shared = load_theta(model_path(config, shared_version(config, snapshot.version)), config)
     alone = gather_adapter(*shared, config, snapshot, Ranks()).directions
-    folder = model_path(config, specific_version(config, snapshot.version, trained_state(best_epoch)))
+    name = shared_version(config, snapshot.version)
+    folder = model_path(config, specific_version(config, name, trained_state(best_epoch)))
     of_two = Adapter.load(folder, *shared, specific_settings(config)).directions
     assert alone.shape == (12, sum(value.numel() for value in shared[1].dense.values()))
     assert torch.allclose(of_two.T @ of_two, alone.T @ alone, rtol=0, atol=1e-6)  # an axis may point either way

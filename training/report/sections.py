@@ -145,7 +145,7 @@ def _newest_evaluation(config: Config) -> pd.DataFrame | None:
     folder = model_path(config, shared_version(config, version))
     if not is_stored(folder):
         return None
-    names = [folder.name, specific_version(config, version, state_of(read_manifest(folder)))]
+    names = [folder.name, specific_version(config, folder.name, state_of(read_manifest(folder)))]
     try:
         table = DeltaTable(config.table("metrics_by_domain")).to_pandas(filters=[("model_version", "in", names)])
     except TableNotFoundError:

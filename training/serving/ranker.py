@@ -60,7 +60,7 @@ class ServedModel:
         folder = model_path(config, shared)
         manifest = read_manifest(folder)
         state, version = state_of(manifest), served["model_version"]
-        if version not in (f"{shared}.{state}", specific_version(config, served["table_version"], state)):
+        if version not in (f"{shared}.{state}", specific_version(config, shared, state)):
             raise UserError(f"model {version} is at {state} now, it was trained on: export what is served again")
         self._schema = Schema.from_json(manifest["schema"])
         self._model, self._theta = load_theta(folder, config)
