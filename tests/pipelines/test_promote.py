@@ -1,5 +1,6 @@
 """What is served: the model that was promoted, with its own tables, until a better one is, or an earlier one again."""
 
+import csv
 from dataclasses import replace
 
 import numpy as np
@@ -18,14 +19,22 @@ from training.errors import UserError
 from training.snapshot import take_snapshot
 from training.train import train
 
+LARGE, MIDDLE, SMALL, NEW = (  # keys are stored and shown as they are written
+    '\'; DROP TABLE samples; -- `tick` "quote"',
+    "../../up/50%/b%2Fc d",
+    '=HYPERLINK("x") 🙂 <script>${oc.env:HOME}',
+    "x" * 10_000,
+)
+
 
 def write_log(path, domains):
     """A log in which all like the first five items of a domain, and not the others."""
-    lines = ["domain,user,item,label"]
-    for domain, count in domains.items():
-        draws = np.random.default_rng(count).integers([12, 10], size=(count, 2))
-        lines += [f"{domain},u{user},{domain} {item},{int(item < 5)}" for user, item in draws]
-    path.write_text("\n".join([*lines, ""]))
+    with path.open("w", newline="") as file:
+        log = csv.writer(file)
+        log.writerow(["domain", "user", "item", "label"])
+        for domain, count in domains.items():
+            for user, item in np.random.default_rng(count).integers([12, 10], size=(count, 2)):
+                log.writerow([domain, f"u{user}", f"{domain} {item}", int(item < 5)])
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +43,7 @@ def life(spark, keep_rounds, tmp_path_factory):
     folder = tmp_path_factory.mktemp("promote")
     log, file = folder / "log", folder / "config.yaml"
     log.mkdir()
-    write_log(log / "1.csv", {"large": 300, "middle": 120, "small": 60})
+    write_log(log / "1.csv", {LARGE: 300, MIDDLE: 120, SMALL: 60})
     settings = {
         "root": str(folder / "root"),
         "track": False,
@@ -54,7 +63,7 @@ def life(spark, keep_rounds, tmp_path_factory):
     dr_longtail(spark, first)
     scores["before"] = scores_of(spark, first)
     summaries["first"] = promote(spark, first)
-    write_log(log / "2.csv", {"new": 40, "small": 30})
+    write_log(log / "2.csv", {NEW: 40, SMALL: 30})
     build(spark, second)
     train(second)
     scores["first"] = scores_of(spark, second)
@@ -79,7 +88,7 @@ def test_a_promoted_model_is_served_from_its_own_tables_bit_by_bit_while_they_gr
     assert summaries["first"]["promoted"]
     assert summaries["first"]["model_version_before"] is None
     assert scores["first"] == scores["before"]
-    assert {domain for domain, _, _ in scores["second"]} == {"large", "middle", "small", "new"}
+    assert {domain for domain, _, _ in scores["second"]} == {LARGE, MIDDLE, SMALL, NEW}
 
 
 def test_two_models_are_compared_on_the_rows_that_both_know(spark, life):
@@ -87,7 +96,7 @@ def test_two_models_are_compared_on_the_rows_that_both_know(spark, life):
     compared = summaries["second"]
     evaluate(spark, second)
     by_domain = tables.read(spark, second.table("metrics_by_domain"))
-    expected = by_domain.where("model = 'dn' AND domain_key != 'new'").agg({"auc": "avg"}).first()[0]
+    expected = by_domain.where((by_domain.model == "dn") & (by_domain.domain_key != NEW)).agg({"auc": "avg"}).first()[0]
     assert compared["mean_domain_auc"] == pytest.approx(expected, abs=1e-9)
     assert compared["mean_domain_auc_before"] > 0.6
 
@@ -109,14 +118,14 @@ def test_everything_and_one_domain_go_back_and_the_scores_with_them(spark, life)
     first, _, scores, summaries = life
     old, new = (summaries[name]["model_version"] for name in ("first", "second"))
     promote(spark, asked(first, back_to=old))
-    promote(spark, asked(first, back_to=new, domain="small"))
+    promote(spark, asked(first, back_to=new, domain=SMALL))
     mixed = scores_of(spark, first)
-    of_small = {key: value for key, value in scores["second"].items() if key[0] == "small"}
-    others = {key: value for key, value in scores["before"].items() if key[0] != "small"}
+    of_small = {key: value for key, value in scores["second"].items() if key[0] == SMALL}
+    others = {key: value for key, value in scores["before"].items() if key[0] != SMALL}
     # users are asked for in the domains where the tables of the model for all domains have them
     assert mixed.items() <= (of_small | others).items()
     assert mixed.items() >= others.items()
-    assert {key[0] for key in mixed} == {"large", "middle", "small"}
+    assert {key[0] for key in mixed} == {LARGE, MIDDLE, SMALL}
 
 
 @pytest.mark.parametrize(
