@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipelines import promotions, tables
+from pipelines import score as job
 from pipelines.build_domains import build
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
@@ -126,6 +127,24 @@ def test_everything_and_one_domain_go_back_and_the_scores_with_them(spark, life)
     assert mixed.items() <= (of_small | others).items()
     assert mixed.items() >= others.items()
     assert {key[0] for key in mixed} == {LARGE, MIDDLE, SMALL}
+
+
+def test_a_promotion_while_scores_are_made_does_not_mix_two_models(spark, life, monkeypatch):
+    first, _, scores, summaries = life
+    old, new = (summaries[name]["model_version"] for name in ("first", "second"))
+    promote(spark, asked(first, back_to=old))
+    read_requests = job.read_requests
+
+    def promote_in_between(*arguments):
+        promote(spark, asked(first, back_to=new))
+        return read_requests(*arguments)
+
+    monkeypatch.setattr(job, "read_requests", promote_in_between)
+    assert scores_of(spark, first) == scores["before"]
+    versions = tables.read(spark, first.table("scores")).select("model_version").distinct().collect()
+    assert [row["model_version"] for row in versions] == [old]
+    [served] = promotions.find_served(spark, first)
+    assert served.version == new
 
 
 @pytest.mark.parametrize(
