@@ -32,6 +32,7 @@ from training.store import read_manifest
 from training.versions import model_path
 
 WAVE = 8  # buckets a core
+ROW_GROUP, SMALL = "parquet.block.size", str(4 << 20)  # bytes
 PILOT = pa.schema([("domain_id", pa.int32()), ("val_auc", pa.list_(pa.float64()))])
 
 
@@ -58,7 +59,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
         waves = _waves({bucket_of[domain] for domain in left}, WAVE * spark.sparkContext.defaultParallelism)
         for buckets in tqdm(waves, desc="theta^i, tail domains", unit="wave", file=sys.stderr):
             chosen = {domain: rounds[domain] for domain in left if bucket_of[domain] in buckets}
-            adapt(rows, chosen, buckets, key).write.format("delta").mode("append").save(path)
+            append(adapt(rows, chosen, buckets, key), path)
     seconds = time.monotonic() - start
     return {
         "domains": len(left),
@@ -106,8 +107,17 @@ def _keep_unchanged(spark: SparkSession, tail: Domains, key: ModelKey) -> int:
 
 def take_over(parameters: DataFrame, key: ModelKey) -> None:
     """Writes theta^i of another model as that of `key`, as it is."""
-    path = key.config.table("domain_parameters")
-    tables.append(parameters.withColumn("model_version", F.lit(key.specific)), "domain_parameters", path)
+    append(parameters.withColumn("model_version", F.lit(key.specific)), key.config.table("domain_parameters"))
+
+
+def append(parameters: DataFrame, path: str) -> None:
+    """Adds rows to domain_parameters in small row groups, of which one is read to serve a domain."""
+    settings = parameters.sparkSession.conf
+    settings.set(ROW_GROUP, SMALL)
+    try:
+        parameters.write.format("delta").mode("append").save(path)
+    finally:
+        settings.unset(ROW_GROUP)
 
 
 def _load_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int]:

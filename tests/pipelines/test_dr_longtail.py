@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipelines import tables
 from pipelines.adaptation import ModelKey, open_adapter
-from pipelines.dr_longtail import WAVE, _waves, dr_longtail
+from pipelines.dr_longtail import ROW_GROUP, WAVE, _waves, append, dr_longtail
 from training.compare.study import Study
 from training.domain_parameters import from_row
 from training.errors import UserError
@@ -121,6 +123,19 @@ def test_a_second_run_skips_what_is_done_and_a_restart_does_only_the_rest(spark,
     restarted = dr_longtail(spark, config)
     assert (restarted["domains"], restarted["domains_skipped"]) == (1, 9)
     assert sorted(row["domain_id"] for row in read_parameters(spark, config).collect()) == list(range(12))
+
+
+def test_few_domains_share_a_row_group_which_is_what_a_server_reads_for_one(spark, built, tmp_path):
+    table = tables.read(spark, built.config().table("domain_parameters"))
+    row = {"model_version": "m", "bucket": 0, "rounds": 1, "embeddings": [], "rows_train": 1, "rows_val": 1}
+    draw = np.random.default_rng(0).bytes
+    rows = [{**row, "domain_id": domain, "dense": draw(50_000)} for domain in range(300)]
+    append(spark.createDataFrame(rows, table.schema).coalesce(1), str(tmp_path))
+    [file] = tmp_path.glob("*.parquet")
+    written = pq.ParquetFile(file).metadata
+    assert written.num_rows == 300
+    assert max(written.row_group(group).num_rows for group in range(written.num_row_groups)) <= 100
+    assert spark.conf.get(ROW_GROUP, None) is None
 
 
 def test_a_wave_has_a_bound_and_every_bucket_comes_once():
