@@ -32,7 +32,10 @@ from training.store import read_manifest
 from training.versions import model_path
 
 WAVE = 8  # buckets a core
-ROW_GROUP, SMALL = "parquet.block.size", str(4 << 20)  # bytes
+SMALL_ROW_GROUPS = {  # of 4 MiB, looked at every 100 rows: of domains without theta^i thousands would fit
+    "parquet.block.size": str(4 << 20),
+    "parquet.page.size.row.check.max": "100",
+}
 PILOT = pa.schema([("domain_id", pa.int32()), ("val_auc", pa.list_(pa.float64()))])
 
 
@@ -113,11 +116,13 @@ def take_over(parameters: DataFrame, key: ModelKey) -> None:
 def append(parameters: DataFrame, path: str) -> None:
     """Adds rows to domain_parameters in small row groups, of which one is read to serve a domain."""
     settings = parameters.sparkSession.conf
-    settings.set(ROW_GROUP, SMALL)
+    for key, value in SMALL_ROW_GROUPS.items():
+        settings.set(key, value)
     try:
         parameters.write.format("delta").mode("append").save(path)
     finally:
-        settings.unset(ROW_GROUP)
+        for key in SMALL_ROW_GROUPS:
+            settings.unset(key)
 
 
 def _load_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int]:

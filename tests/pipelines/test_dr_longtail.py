@@ -9,7 +9,7 @@ import torch
 
 from pipelines import tables
 from pipelines.adaptation import ModelKey, open_adapter
-from pipelines.dr_longtail import ROW_GROUP, WAVE, _waves, append, dr_longtail
+from pipelines.dr_longtail import SMALL_ROW_GROUPS, WAVE, _waves, append, dr_longtail
 from training.compare.study import Study
 from training.domain_parameters import from_row
 from training.errors import UserError
@@ -129,13 +129,14 @@ def test_few_domains_share_a_row_group_which_is_what_a_server_reads_for_one(spar
     table = tables.read(spark, built.config().table("domain_parameters"))
     row = {"model_version": "m", "bucket": 0, "rounds": 1, "embeddings": [], "rows_train": 1, "rows_val": 1}
     draw = np.random.default_rng(0).bytes
-    rows = [{**row, "domain_id": domain, "dense": draw(50_000)} for domain in range(300)]
+    rows = [{**row, "domain_id": domain, "dense": draw(50_000) if domain >= 250 else b""} for domain in range(500)]
     append(spark.createDataFrame(rows, table.schema).coalesce(1), str(tmp_path))
     [file] = tmp_path.glob("*.parquet")
     written = pq.ParquetFile(file).metadata
-    assert written.num_rows == 300
-    assert max(written.row_group(group).num_rows for group in range(written.num_row_groups)) <= 100
-    assert spark.conf.get(ROW_GROUP, None) is None
+    assert written.num_rows == 500
+    groups = [written.row_group(group) for group in range(written.num_row_groups)]
+    assert max(group.total_byte_size for group in groups) < 8 << 20
+    assert [spark.conf.get(key, None) for key in SMALL_ROW_GROUPS] == [None, None]
 
 
 def test_a_wave_has_a_bound_and_every_bucket_comes_once():
