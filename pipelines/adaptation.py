@@ -52,11 +52,9 @@ class ModelKey:
         return specific_version(self.config, self.shared, self.state)
 
 
-def fetch_specific(config: Config, shared: str) -> str:
-    """The name of model `shared`, as it is now, with its theta^i; what its folders have is fetched."""
-    name = specific_version(config, shared, state_of(read_manifest(fetch_model(config, shared))))
-    fetch_model(config, name)
-    return name
+def find_specific(config: Config, shared: str) -> str:
+    """The name of model `shared`, as it is now, with its theta^i."""
+    return specific_version(config, shared, state_of(read_manifest(fetch_model(config, shared))))
 
 
 def map_domains(

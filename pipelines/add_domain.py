@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.adaptation import ModelKey, fetch_specific
+from pipelines.adaptation import ModelKey, find_specific
 from pipelines.dr_longtail import dr_longtail, take_over
 from pipelines.growth import add_rows
 from pipelines.session import run_job
@@ -27,7 +27,7 @@ from training.snapshot import take_snapshot
 from training.storage import mirror_of
 from training.store import is_stored, read_manifest
 from training.vectors import align_vectors
-from training.versions import model_path, shared_version
+from training.versions import fetch_model, model_path, shared_version
 
 
 def add_domain(spark: SparkSession, config: Config) -> dict:
@@ -67,8 +67,8 @@ def _take_over(spark: SparkSession, config: Config, table_version: int) -> int:
     origin = read_manifest(model_path(config, new.shared)).get("grown_from")
     if origin is None:
         return 0
-    old = fetch_specific(config, origin)
-    copy_adapter(model_path(config, old), model_path(config, new.specific))
+    old = find_specific(config, origin)
+    copy_adapter(fetch_model(config, old), model_path(config, new.specific))
     mirror_of(config.root, model_path(config, new.specific)).publish()
     path = config.table("domain_parameters")
     parameters = tables.read(spark, path)

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from tqdm import tqdm
 
 from pipelines import tables
-from pipelines.adaptation import ModelKey, fetch_specific, map_domains
+from pipelines.adaptation import ModelKey, find_specific, map_domains
 from pipelines.session import run_job
 from training import domain_parameters
 from training.adapt import Adapted, choose_rounds, helpers_path, size_groups, specific_settings
@@ -32,10 +32,6 @@ from training.store import read_manifest
 from training.versions import model_path
 
 WAVE = 8  # buckets a core
-SMALL_ROW_GROUPS = {  # of 4 MiB, looked at every 100 rows: of domains without theta^i thousands would fit
-    "parquet.block.size": str(4 << 20),
-    "parquet.page.size.row.check.max": "100",
-}
 PILOT = pa.schema([("domain_id", pa.int32()), ("val_auc", pa.list_(pa.float64()))])
 
 
@@ -95,7 +91,7 @@ def _keep_unchanged(spark: SparkSession, tail: Domains, key: ModelKey) -> int:
     origin = read_manifest(model_path(config, key.shared)).get("started_from")
     if share is None or origin is None:
         return 0
-    before = fetch_specific(config, origin)
+    before = find_specific(config, origin)
     table = tables.read(spark, config.table("domain_parameters"))
     sizes = list(zip(tail.domain_id.tolist(), tail.rows_train.tolist(), strict=True))
     now = spark.createDataFrame(sizes, "domain_id INT, now BIGINT")
@@ -116,12 +112,12 @@ def take_over(parameters: DataFrame, key: ModelKey) -> None:
 def append(parameters: DataFrame, path: str) -> None:
     """Adds rows to domain_parameters in small row groups, of which one is read to serve a domain."""
     settings = parameters.sparkSession.conf
-    for key, value in SMALL_ROW_GROUPS.items():
+    for key, value in domain_parameters.HADOOP_ROW_GROUPS.items():
         settings.set(key, value)
     try:
         parameters.write.format("delta").mode("append").save(path)
     finally:
-        for key in SMALL_ROW_GROUPS:
+        for key in domain_parameters.HADOOP_ROW_GROUPS:
             settings.unset(key)
 
 

@@ -12,8 +12,10 @@ from training.parameters import Parameters
 from training.snapshot import read_columns
 from training.specific import Specific
 
-# A row is as large as a network, and Spark reads up to 4,096 rows of a row group at once.
-SMALL_ROW_GROUPS = WriterProperties(max_row_group_size=64, compression="SNAPPY")
+# A row is as large as a network: Spark reads up to 4,096 rows of a row group at once, and a server all of them for one.
+# delta-rs counts the rows of a group, Hadoop's writer, whose size is in bytes, looks at it after some number of rows.
+ROW_GROUPS = WriterProperties(max_row_group_size=64, compression="SNAPPY")
+HADOOP_ROW_GROUPS = {"parquet.block.size": str(4 << 20), "parquet.page.size.row.check.max": "100"}
 SCHEMA = pa.schema(
     [
         pa.field("model_version", pa.string(), False),
@@ -89,9 +91,7 @@ def from_row(row: Mapping, theta: Parameters, dtype: str) -> Specific | None:
 def append(path: str, rows: list[dict]) -> None:
     """Adds rows to the table at `path`, in one commit, without Spark."""
     if rows:
-        write_deltalake(
-            path, pa.Table.from_pylist(rows, schema=SCHEMA), mode="append", writer_properties=SMALL_ROW_GROUPS
-        )
+        write_deltalake(path, pa.Table.from_pylist(rows, schema=SCHEMA), mode="append", writer_properties=ROW_GROUPS)
 
 
 def written_domains(path: str, version: str) -> set[int]:

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,10 +21,8 @@ from training.versions import fetch_model, grown_state, shared_version
 
 def newest_stored(config: Config, table_version: int) -> int | None:
     """The newest version of the samples, up to `table_version`, that has a model with these settings."""
-    for version in range(table_version, -1, -1):
-        if is_stored(fetch_model(config, shared_version(config, version))):
-            return version
-    return None
+    found = _newest_model([config], table_version)
+    return None if found is None else found[0]
 
 
 def find_origin(config: Config, table_version: int) -> str | None:
@@ -35,14 +33,23 @@ def find_origin(config: Config, table_version: int) -> str | None:
     """
     if not config.training.warm_start:
         return None
-    for version in range(table_version - 1, -1, -1):
-        for warm_start in (True, False):
-            settings = replace(config, training=replace(config.training, warm_start=warm_start))
-            name = shared_version(settings, version)
+    from_scratch = replace(config, training=replace(config.training, warm_start=False))
+    found = _newest_model([config, from_scratch], table_version - 1)
+    if found is None:
+        print("no earlier samples have a model with these settings: starting from scratch", file=sys.stderr)
+        return None
+    version, name = found
+    print(f"starting from model {name} of version {version} of the samples", file=sys.stderr)
+    return name
+
+
+def _newest_model(configs: Sequence[Config], table_version: int) -> tuple[int, str] | None:
+    """The newest version of the samples, up to `table_version`, that has a model of one of `configs`, and its name."""
+    for version in range(table_version, -1, -1):
+        for config in configs:
+            name = shared_version(config, version)
             if is_stored(fetch_model(config, name)):
-                print(f"starting from model {name} of version {version} of the samples", file=sys.stderr)
-                return name
-    print("no earlier version of the samples has a model with these settings: starting from scratch", file=sys.stderr)
+                return version, name
     return None
 
 

@@ -9,9 +9,9 @@ import torch
 
 from pipelines import tables
 from pipelines.adaptation import ModelKey, open_adapter
-from pipelines.dr_longtail import SMALL_ROW_GROUPS, WAVE, _waves, append, dr_longtail
+from pipelines.dr_longtail import WAVE, _waves, append, dr_longtail
 from training.compare.study import Study
-from training.domain_parameters import from_row
+from training.domain_parameters import HADOOP_ROW_GROUPS, from_row
 from training.errors import UserError
 from training.feed import read_buckets
 from training.snapshot import take_snapshot
@@ -136,7 +136,7 @@ def test_few_domains_share_a_row_group_which_is_what_a_server_reads_for_one(spar
     assert written.num_rows == 500
     groups = [written.row_group(group) for group in range(written.num_row_groups)]
     assert max(group.total_byte_size for group in groups) < 8 << 20
-    assert [spark.conf.get(key, None) for key in SMALL_ROW_GROUPS] == [None, None]
+    assert [spark.conf.get(key, None) for key in HADOOP_ROW_GROUPS] == [None, None]
 
 
 def test_a_wave_has_a_bound_and_every_bucket_comes_once():
