@@ -15,7 +15,7 @@ import yaml
 from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
 from pipelines.session import spark_session
-from tests.jobs import JAVA, settings_folder
+from tests.jobs import SHORT, spark_variables
 from tests.settings import DATA, FRAMEWORK, SIZES
 from training.config import load_config
 from training.snapshot import take_snapshot
@@ -23,11 +23,11 @@ from training.versions import model_path
 
 
 @pytest.fixture(scope="session", autouse=True)
-def spark_settings(tmp_path_factory):
+def spark_settings():
     """The settings of all Spark jobs of tests, in this process and in others."""
-    folder = settings_folder(tmp_path_factory.mktemp("conf"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPARK_CONF_DIR", folder)
+        for name, value in spark_variables(SHORT).items():
+            patch.setenv(name, value)
         yield
 
 
@@ -36,11 +36,12 @@ def spark(spark_settings, tmp_path_factory):
     """A session of two local cores with the settings of the jobs."""
     own = {
         "spark.sql.warehouse.dir": tmp_path_factory.mktemp("warehouse"),
-        "spark.driver.extraJavaOptions": JAVA,
         "spark.python.daemon.module": "tests.daemon",
     }
     arguments = [part for key, value in own.items() for part in ("--conf", f"{key}={value}")]
     with pytest.MonkeyPatch.context() as patch:
+        for name, value in spark_variables().items():  # with both compilers
+            patch.setenv(name, value)
         patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *arguments, "pyspark-shell"]))
         session = spark_session("tests")
     yield session

@@ -32,7 +32,7 @@ from deltalake import DeltaTable
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from tests.jobs import CLUSTER, PATH, REPOSITORY, SUBMIT, settings_folder
+from tests.jobs import CLUSTER, PATH, REPOSITORY, SHORT, SUBMIT, spark_variables
 from tests.settings import DATA, FRAMEWORK, SIZES
 
 STEPS = {
@@ -70,7 +70,6 @@ class Chain:
     def __init__(self, folder: Path, steps: Sequence[str], master: str) -> None:
         self.root, self._folder, self._master = folder / "root", folder, master
         self.config = folder / "config.yaml"
-        self._settings = settings_folder(folder / "conf")
         write_log(folder / "log.csv")
         settings = {
             "root": str(self.root),
@@ -107,7 +106,7 @@ class Chain:
         output = self.log.open("w")
         ranks, spark = ["horovodrun", "-np", "1", sys.executable], [SUBMIT, "--master", self._master]
         command = [*(ranks if step == "train" else spark), STEPS[step], "--config", str(self.config)]
-        environment = {**os.environ, "PATH": PATH, "SPARK_CONF_DIR": self._settings}
+        environment = {**os.environ, "PATH": PATH, **spark_variables(SHORT)}
         return psutil.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output)
 
     def kill(self, step: str, victim: str, moment: float, rng: random.Random) -> Kill:
