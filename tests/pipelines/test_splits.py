@@ -59,6 +59,11 @@ def test_split_does_not_depend_on_the_order_of_rows():
     assert split(SHARES, [rows[k] for k in order]) == [splits[k] for k in order]
 
 
+def test_split_does_not_depend_on_the_order_of_rows_where_hashes_are_equal(monkeypatch):
+    monkeypatch.setattr("pipelines.splits.hash_keys", lambda seed, domains, *keys: np.zeros(len(domains), np.uint64))
+    test_split_does_not_depend_on_the_order_of_rows()
+
+
 def test_split_of_a_domain_does_not_depend_on_the_others():
     assert split(SHARES, rows_of(20, domain=1) + rows_of(9, domain=0))[:20] == split(SHARES, rows_of(20, domain=1))
 
