@@ -5,11 +5,10 @@
 Does nothing where the archive is newer than the environment.
 """
 
-import os
 import subprocess
 from tempfile import TemporaryDirectory
 
-from tests.jobs import CLASSES, PATH, REPOSITORY, SHORT, SUBMIT, spark_variables
+from tests.jobs import CLASSES, REPOSITORY, SHORT, SUBMIT, environment_of_jobs
 
 
 def main() -> None:
@@ -17,13 +16,14 @@ def main() -> None:
     if CLASSES.exists() and CLASSES.stat().st_mtime > installed.stat().st_mtime:
         return
     CLASSES.unlink(missing_ok=True)
-    variables = spark_variables(SHORT, f"-XX:ArchiveClassesAtExit={CLASSES}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
-    with TemporaryDirectory() as root:
+    unfinished = CLASSES.with_suffix(".unfinished")
+    options = (f"-XX:ArchiveClassesAtExit={unfinished}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+    with TemporaryDirectory() as root, environment_of_jobs(SHORT, *options):
         settings = [f"root={root}", "track=false", "data.largest_domains=3"]
         job = ["pipelines/build_domains.py", "--config", "conf/ml_latest_small.yaml", *settings]
         command = [SUBMIT, "--master", "local[2]", *job]
-        environment = {**os.environ, "PATH": PATH, **variables}
-        subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    unfinished.rename(CLASSES)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import yaml
 from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
 from pipelines.session import spark_session
-from tests.jobs import SHORT, spark_variables
+from tests.jobs import SHORT, environment_of_jobs
 from tests.settings import DATA, FRAMEWORK, SIZES
 from training.config import load_config
 from training.snapshot import take_snapshot
@@ -25,9 +25,7 @@ from training.versions import model_path
 @pytest.fixture(scope="session", autouse=True)
 def spark_settings():
     """The settings of all Spark jobs of tests, in this process and in others."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in spark_variables(SHORT).items():
-            patch.setenv(name, value)
+    with environment_of_jobs(SHORT):
         yield
 
 
@@ -39,9 +37,7 @@ def spark(spark_settings, tmp_path_factory):
         "spark.python.daemon.module": "tests.daemon",
     }
     arguments = [part for key, value in own.items() for part in ("--conf", f"{key}={value}")]
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in spark_variables().items():  # with both compilers
-            patch.setenv(name, value)
+    with environment_of_jobs(), pytest.MonkeyPatch.context() as patch:  # with both compilers
         patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *arguments, "pyspark-shell"]))
         session = spark_session("tests")
     yield session

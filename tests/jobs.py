@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pyspark
 
@@ -61,9 +62,16 @@ def spark_variables(*options: str) -> dict[str, str]:
     }
 
 
+@contextmanager
+def environment_of_jobs(*options: str) -> Iterator[None]:
+    """For the time of the block, commands find what this project installed first, and Spark its variables."""
+    with mock.patch.dict(os.environ, {"PATH": PATH, **spark_variables(*options)}):
+        yield
+
+
 def submit(master: str, *arguments: str) -> subprocess.CompletedProcess:
     """What came out of spark-submit with these arguments."""
-    return _outcome([SUBMIT, "--master", master, *arguments], {"PATH": PATH}, 600)
+    return _outcome([SUBMIT, "--master", master, *arguments], {}, 600)
 
 
 def horovodrun(*arguments: str, **variables: str) -> subprocess.CompletedProcess:

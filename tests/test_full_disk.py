@@ -1,13 +1,12 @@
 """A disk that fills up: the error names it, nothing half-written is read, and the same command finishes later."""
 
-import os
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tests.jobs import PATH, REPOSITORY, SUBMIT
+from tests.jobs import REPOSITORY, SUBMIT
 
 SPACES = ["unshare", "--map-root-user", "--mount", "bash", "-c"]  # a disk of our own, in a namespace of our own
 
@@ -42,7 +41,6 @@ def test_build_and_training_on_a_disk_that_fills_up_finish_on_a_larger_one(tmp_p
     done = subprocess.run(
         [*SPACES, " && ".join(f"{{ {step}; }}" for step in steps)],
         cwd=REPOSITORY,
-        env={**os.environ, "PATH": PATH},
         capture_output=True,
         text=True,
         timeout=400,

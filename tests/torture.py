@@ -11,7 +11,6 @@ theta^S to 1e-6. Prints a line a kill, and as the last line one JSON object; the
 
 import argparse
 import json
-import os
 import random
 import shlex
 import shutil
@@ -32,22 +31,24 @@ from deltalake import DeltaTable
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from tests.jobs import CLUSTER, PATH, REPOSITORY, SHORT, SUBMIT, spark_variables
+from tests.jobs import CLUSTER, REPOSITORY, SHORT, SUBMIT, environment_of_jobs
 from tests.settings import DATA, FRAMEWORK, SIZES
 
-STEPS = {
-    "build": "pipelines/build_domains.py",
-    "train": "training/train.py",
-    "dr": "pipelines/dr_longtail.py",
-    "evaluate": "pipelines/evaluate.py",
-    "score": "pipelines/score.py",
+SPARK = ("driver", "executor", "worker")
+RANKS = ("launcher", "rank")
+STEPS = {  # a job: its script, and which of its processes are killed
+    "build": ("pipelines/build_domains.py", SPARK),
+    "train": ("training/train.py", RANKS),
+    "dr": ("pipelines/dr_longtail.py", SPARK),
+    "evaluate": ("pipelines/evaluate.py", SPARK),
+    "score": ("pipelines/score.py", SPARK),
 }
 VICTIMS = {  # what the command line of a process has in it
     "driver": "org.apache.spark.deploy.SparkSubmit",
     "executor": "CoarseGrainedExecutorBackend",
     "worker": "pyspark.daemon",
     "launcher": "horovodrun",
-    "rank": STEPS["train"],
+    "rank": "training/train.py",
 }
 OF_A_RUN = {"built_at", "evaluated_at", "scored_at", "versions", "table_version"}  # columns that differ between runs
 PATIENCE = 600  # seconds that a command may take
@@ -104,10 +105,10 @@ class Chain:
 
     def start(self, step: str) -> psutil.Popen:
         output = self.log.open("w")
-        ranks, spark = ["horovodrun", "-np", "1", sys.executable], [SUBMIT, "--master", self._master]
-        command = [*(ranks if step == "train" else spark), STEPS[step], "--config", str(self.config)]
-        environment = {**os.environ, "PATH": PATH, **spark_variables(SHORT)}
-        return psutil.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output)
+        script, processes = STEPS[step]
+        starters = {SPARK: [SUBMIT, "--master", self._master], RANKS: ["horovodrun", "-np", "1", sys.executable]}
+        command = [*starters[processes], script, "--config", str(self.config)]
+        return psutil.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output)
 
     def kill(self, step: str, victim: str, moment: float, rng: random.Random) -> Kill:
         """Runs a step from the state before it, kills the victim at that moment, and runs the step again."""
@@ -229,7 +230,7 @@ def torture(
     chain, rng, found = Chain(folder, steps, master), random.Random(seed), []
     for number in tqdm(range(kills), desc="kills", unit="kill", file=sys.stderr):
         step = steps[number % len(steps)]
-        victim = rng.choice(["launcher", "rank"] if step == "train" else ["driver", "executor", "worker"])
+        victim = rng.choice(STEPS[step][1])
         kill = chain.kill(step, victim, rng.uniform(0.2, 1) * chain.seconds[step], rng)
         told = f"{kill.step}: {kill.victim} killed after {kill.moment} s, exit code {kill.exit_code}"
         tqdm.write(f"{told}: {kill.lost or 'nothing lost'}", file=sys.stderr)
@@ -242,7 +243,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     known = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, environment_of_jobs(SHORT):
         kills = torture(Path(folder), known.kills, known.seed)
     lost = [asdict(kill) for kill in kills if kill.lost]
     by_step = Counter(kill.step for kill in kills)

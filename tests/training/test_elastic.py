@@ -1,7 +1,6 @@
 """Ranks that die, come and go while a run trains."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -35,7 +34,6 @@ class Run:
         self.process = subprocess.Popen(
             [*command, sys.executable, "training/train.py", *arguments],
             cwd=ROOT,
-            env={**os.environ},
             stdout=subprocess.PIPE,
             stderr=self.log.open("w"),
             text=True,
