@@ -180,6 +180,17 @@ def test_helper_domains_are_chosen_by_seed_up_to_a_bound():
     assert len(set(chosen[0])) == 10
 
 
+def test_as_many_domains_adapt_together_as_fit_into_a_step(monkeypatch):
+    together = []
+    monkeypatch.setattr("training.adapt.MOST_ROWS", 20)
+    monkeypatch.setattr(Adapter, "_adapt_group", lambda self, domains, *_: together.append(domains) or [])
+    sizes = [1, 3, 5, 6, 6, 9, 30]  # rows in a step: 5, 5, 5 for the helpers' five, 6, 6, 8, 8
+    train = {**random_rows(sum(sizes), seed=1), "domain_id": np.repeat(np.arange(7), sizes)}
+    adapter = make_adapter(small_model("mlp"), replace(SETTINGS, batch_size=8), train)
+    assert list(adapter.adapt(train, VAL, range(7), rounds=1)) == []
+    assert together == [[0, 1, 2], [3, 4], [5, 6]]
+
+
 def test_groups_hold_domains_of_like_size():
     rows = np.array([5, 900, 7, 850, 6, 910])
     assert size_groups(rows, 3).tolist() == [0, 1, 0, 1, 0, 1]
