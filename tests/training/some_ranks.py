@@ -68,7 +68,7 @@ def check_collectives(ranks, folder):
 
 
 def traffic(ranks):
-    """The bytes that a rank sends to pull and push eight rows of a small table, and of a large one."""
+    """The bytes that a rank sends to pull and push eight rows of a small table, of a large one, and for a mean."""
     sent = []
     for size in (1_000, 1_000_000):
         shard = Shard("user_id", size, 0, ranks)
@@ -78,7 +78,9 @@ def traffic(ranks):
         shard.pull(ids, ["user_id.weight"])
         shard.push(ids, {"user_id.weight": torch.ones(8, 64)}, rate=1.0)
         sent.append(ranks.bytes_sent - before)
-    return sent
+    before = ranks.bytes_sent
+    ranks.mean("mean", {"values": torch.ones(30)})
+    return [*sent, ranks.bytes_sent - before]
 
 
 def main(folder):

@@ -17,10 +17,11 @@ def test_auc_of_each_domain_is_that_of_scikit_learn(values):
 
 
 def test_a_domain_with_one_class_is_undefined_and_left_out_of_the_mean():
-    found = domain_auc(np.array([5, 5, 8, 8]), np.array([0.1, 0.9, 0.3, 0.4]), np.array([0, 1, 1, 1]))
-    assert found.domain_id.tolist() == [5, 8]
-    assert found.defined.tolist() == [True, False]
-    assert found.mean == 1.0
+    scores = np.array([0.1, 0.9, 0.6, 0.6, 0.3, 0.4])
+    found = domain_auc(np.array([5, 5, 6, 6, 8, 8]), scores, np.array([0, 1, 0, 1, 1, 1]))
+    assert found.domain_id.tolist() == [5, 6, 8]
+    assert found.defined.tolist() == [True, True, False]
+    assert found.mean == (1 + 1 / 2) / 2
 
 
 def test_no_domain_with_both_classes_has_no_mean():

@@ -128,7 +128,7 @@ def nfm(w):
 
 def autoint(w):
     e = np.stack(looked_up(w, "embeddings"), axis=1)
-    for level in range(2):
+    for level in range(sum(name.endswith("query.weight") for name in w)):
         query, key, value, residual = (
             e @ w[f"interacting.{level}.{part}.weight"].T for part in ("query", "key", "value", "residual")
         )
@@ -216,6 +216,13 @@ def test_a_backbone_is_its_formula(name):
     formula, count = FORMULAS[name]
     np.testing.assert_allclose(model(FEATURES).detach().numpy(), formula(arrays(model)), rtol=0, atol=1e-12)
     assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_autoint_has_as_many_interacting_layers_as_levels(levels):
+    model = random_model("autoint", levels=levels)
+    assert len(model.interacting) == levels
+    np.testing.assert_allclose(model(FEATURES).detach().numpy(), autoint(arrays(model)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -122,10 +122,15 @@ def test_rows_are_added_up_over_ranks(results):
         assert (ids.tolist(), sums["table"].tolist(), counts.tolist()) == ([1, 3], [[1.0], [7.0]], [1, 2])
 
 
-def test_what_moves_follows_the_rows_and_not_the_table(results):
-    for rank in RANKS:
-        half_of_eight = 4 * (8 + 64 * 4)  # ids and rows of 64 floats; the others are of this rank
-        assert results[f"traffic-{rank}"] == [2 * half_of_eight] * 2  # pulled and pushed, of a small table and a large
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_what_moves_follows_the_rows_and_not_the_table(on_ranks, ranks):
+    ids = np.arange(8 * ranks).reshape(ranks, 8)  # of each rank
+    owner = ids % ranks
+    for rank in range(ranks):
+        asked, given = (owner[rank] != rank).sum(), (np.delete(owner, rank, axis=0) == rank).sum()
+        pulled, pushed = 8 * asked + 64 * 4 * given, (8 + 64 * 4) * asked  # an id is of 8 bytes, a row of 64 floats
+        mean = 2 * (ranks - 1) / ranks * 30 * 4  # what a ring sends for 30 floats
+        assert on_ranks(ranks)[f"traffic-{rank}"] == [pulled + pushed, pulled + pushed, mean]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
