@@ -4,17 +4,14 @@ import pytest
 from pipelines.negatives import draw_negatives, negative_counts
 
 
-def draw(rows, ratio, pools, seed=0):
-    """The negatives of (domain, user, item) rows, as a sorted list of such rows."""
+def draw(rows, ratio, pools, seed=0, taken=()):
+    """The negatives of (domain, user, item) rows, as a sorted list of such rows; those in `taken` are not drawn."""
     domains, users, items = np.array(rows, np.int64).T
     ratios = np.full(len(rows), ratio)
     pools = {domain: np.arange(pool) for domain, pool in pools.items()}
-    return sorted(
-        zip(
-            *(column.tolist() for column in draw_negatives(seed, domains, users, items, ratios, pools)),
-            strict=True,
-        )
-    )
+    taken = np.array(taken, np.int64).reshape(-1, 3).T
+    drawn = draw_negatives(seed, domains, users, items, ratios, pools, tuple(taken))
+    return sorted(zip(*(column.tolist() for column in drawn), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +57,11 @@ def test_no_positives_give_no_negatives():
 
 def test_item_liked_in_one_domain_may_be_a_negative_in_another():
     assert draw([(0, 1, 0), (1, 1, 1)], 0.2, {0: 2, 1: 2}) == [(0, 1, 1), (1, 1, 0)]
+
+
+def test_what_is_taken_from_a_user_in_a_domain_is_left_to_others():
+    rows, taken = [(0, 1, 0), (0, 2, 0)], [(0, 1, 1), (0, 5, 2), (1, 2, 3), (0, 1, 3)]
+    assert draw(rows, 0.1, {0: 4}, taken=taken) == [(0, 1, 2), (0, 2, 1), (0, 2, 2), (0, 2, 3)]
 
 
 def test_two_positives_of_one_item_count_twice_and_block_one_item():

@@ -1,10 +1,12 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
 from pipelines.buckets import assign_buckets, plan_buckets, samples_by_domain
-from pipelines.samples import SCHEMA, finish_bucket, make_samples, whole_buckets
+from pipelines.samples import SCHEMA, finish_bucket, make_samples, splits_of_negatives, whole_buckets
+from pipelines.splits import OPEN
 from training.config import DataConfig
 
 LOG = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT"
@@ -48,6 +50,15 @@ def test_rows_made_are_the_rows_planned(head):
 def test_negatives_lie_in_the_bucket_of_their_user(head):
     _, samples = head
     assert samples.groupBy("user_id").agg(F.countDistinct("bucket").alias("n")).where("n > 1").count() == 0
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_negatives_are_spread_over_the_splits_of_their_users_positives(order):
+    positives = np.array([(0, 1, 5, 0), (0, 1, 7, 2), (0, 2, 5, 1), (3, 1, 5, 2)])[order].T
+    negatives = np.array([(0, 1), (0, 1), (3, 1), (0, 2), (0, 1), (0, 1), (3, 1)]).T
+    assert splits_of_negatives(*positives, *negatives).tolist() == [0, 0, 2, 1, 2, 2, 2]
+    positives[3] = OPEN
+    assert splits_of_negatives(*positives, *negatives).tolist() == [OPEN] * 7
 
 
 def test_labels_of_the_log_are_kept_and_nothing_is_drawn(spark):
