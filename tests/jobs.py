@@ -33,6 +33,8 @@ SETTINGS = {
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.ui.explainMode": "simple",
+    # away from UTC, Delta would list the files of a table anew after each commit, to compare them
+    "spark.databricks.delta.allFilesInCrc.verificationMode.forceOnNonUTC.enabled": "false",
     "spark.driver.maxResultSize": "1m",  # whoever collects a table fails at one of some size
 }
 AS_USERS_HAVE_IT = (
