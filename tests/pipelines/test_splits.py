@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pipelines.splits import SPLITS, split_rows
+from training.hashing import hash_keys
 
 SHARES = [0.6, 0.2, 0.2]
 
@@ -13,6 +14,11 @@ def split(shares, rows, seed=0):
 
 def rows_of(count, domain=0, label=1):
     return [(domain, user, user % 7, label) for user in range(count)]
+
+
+def one_hash(seed, domains, *keys):
+    """As if the hashes of all rows were equal."""
+    return np.zeros(len(domains), np.uint64)
 
 
 def counts(splits):
@@ -52,16 +58,13 @@ def test_each_domain_and_each_label_is_split_alone():
     ]
 
 
-def test_split_does_not_depend_on_the_order_of_rows():
+@pytest.mark.parametrize("hashes", [hash_keys, one_hash])
+def test_split_does_not_depend_on_the_order_of_rows(hashes, monkeypatch):
+    monkeypatch.setattr("pipelines.splits.hash_keys", hashes)
     rows = rows_of(50) + rows_of(30, label=0) + rows_of(9, domain=3)
     order = np.random.default_rng(0).permutation(len(rows))
     splits = split(SHARES, rows)
     assert split(SHARES, [rows[k] for k in order]) == [splits[k] for k in order]
-
-
-def test_split_does_not_depend_on_the_order_of_rows_where_hashes_are_equal(monkeypatch):
-    monkeypatch.setattr("pipelines.splits.hash_keys", lambda seed, domains, *keys: np.zeros(len(domains), np.uint64))
-    test_split_does_not_depend_on_the_order_of_rows()
 
 
 def test_split_of_a_domain_does_not_depend_on_the_others():
