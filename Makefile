@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-unexport VIRTUAL_ENV PYTHONPATH SPARK_HOME
+unexport VIRTUAL_ENV PYTHONPATH SPARK_HOME PYTHONDONTWRITEBYTECODE
 
 CONF := conf/ml_latest_small.yaml
 PYTEST := -q -n 2 --dist loadfile --no-loadscope-reorder tests

@@ -20,6 +20,8 @@ stamp=.venv/setup-$(cat requirements.txt setup/* setup.cfg | sha256sum | cut -c1
 
 [ -x .venv/bin/python ] || python3.11 -m venv .venv
 export VIRTUAL_ENV=$PWD/.venv PATH=$PWD/.venv/bin:$PATH
+# images often forbid Python to keep what it compiles, and then each process compiles torch and pandas: half of its start
+export UV_COMPILE_BYTECODE=1
 python -m pip install --quiet --require-hashes -r setup/uv.txt
 uv pip install --no-deps --require-hashes -r requirements.txt
 horovod=$(setup/horovod.sh)
