@@ -20,9 +20,12 @@ NO_SETTINGS = REPOSITORY / ".venv" / "no_settings"
 CLASSES = REPOSITORY / ".venv" / "classes.jsa"  # made by tests/classes.py
 JAVA = (
     "-XX:+UseSerialGC",
+    "-XX:MetaspaceSize=256m",  # else each time that so many classes more are loaded, all garbage is collected
+    "-XX:ReservedCodeCacheSize=256m",  # the first compiler alone would have 48, throw code away and compile it again
     "-Duser.timezone=Asia/Kolkata",  # jobs set the zone of a session, whatever the machine's is
     f"-Dlog4j2.configurationFile={INSTALLED / 'log4j2.properties'}",
 )
+YOUNG = ("-Xms1g", "-Xmn512m")  # a driver's heap: most objects live for one plan
 SHORT = "-XX:TieredStopAtLevel=1"  # the second compiler pays after some ten builds
 SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
@@ -35,14 +38,17 @@ SETTINGS = {
     "spark.sql.ui.explainMode": "simple",
     # away from UTC, Delta would list the files of a table anew after each commit, to compare them
     "spark.databricks.delta.allFilesInCrc.verificationMode.forceOnNonUTC.enabled": "false",
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",  # of a version, which Delta writes and does not need
     "spark.driver.maxResultSize": "1m",  # whoever collects a table fails at one of some size
 }
 AS_USERS_HAVE_IT = (
     *("--conf", "spark.sql.codegen.wholeStage=true"),
     *("--conf", "spark.sql.codegen.factoryMode=FALLBACK"),
     *("--conf", "spark.sql.adaptive.enabled=true"),
+    *("--conf", "spark.databricks.delta.writeChecksumFile.enabled=true"),
 )
 CLUSTER = "local-cluster[2,1,1024]"  # two executors, in processes of their own
+ONE_EXECUTOR = "local-cluster[1,1,1024]"
 
 
 def spark_variables(*options: str) -> dict[str, str]:
@@ -60,7 +66,8 @@ def spark_variables(*options: str) -> dict[str, str]:
     return {
         "SPARK_CONF_DIR": str(NO_SETTINGS),
         "SPARK_DRIVER_MEMORY": "2g",
-        "SPARK_SUBMIT_OPTS": shlex.join([*java, *options, *properties]),
+        "SPARK_DAEMON_JAVA_OPTS": shlex.join([*java, SHORT]),
+        "SPARK_SUBMIT_OPTS": shlex.join([*java, *YOUNG, *options, *properties]),
     }
 
 
@@ -95,12 +102,12 @@ def free_port() -> int:
 
 @contextmanager
 def standalone(folder: Path) -> Iterator[str]:
-    """The address of a standalone master on loopback with two workers of a core each, for the time of the block."""
+    """The address of a standalone master on loopback whose worker has two executors, for the time of the block."""
     port = free_port()
     address = f"spark://127.0.0.1:{port}"
-    worker = ("worker.Worker", "--cores", "1", "--memory", "1g", "--work-dir", str(folder), address)
+    worker = ("worker.Worker", "--cores", "2", "--memory", "2g", "--work-dir", str(folder), address)
     with ExitStack() as processes:
-        for name, *arguments in (("master.Master", "--port", str(port)), worker, worker):
+        for name, *arguments in (("master.Master", "--port", str(port)), worker):
             command = [f"{pyspark.__path__[0]}/bin/spark-class", f"org.apache.spark.deploy.{name}"]
             process = subprocess.Popen(
                 [*command, "--host", "127.0.0.1", "--webui-port", "0", *arguments],

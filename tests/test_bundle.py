@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.jobs import CLUSTER, submit
+from tests.jobs import ONE_EXECUTOR, submit
 from training.config import parse_arguments
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +53,7 @@ def wheel(tmp_path_factory):
 
 
 def test_a_build_runs_out_of_the_wheel_on_a_cluster(wheel, tmp_path):
-    """Driver and executors take the package, its SQL with it, from --py-files."""
+    """Driver and executor take the package, its SQL with it, from --py-files."""
     with zipfile.ZipFile(wheel) as archive:
         assert {"sql/auc.sql", "sql/checks/ids.sql", "sql/tables/samples.sql"} <= set(archive.namelist())
     (tmp_path / "log.csv").write_text("domain,user,item,label\na,u1,i1,1\na,u2,i1,0\n")
@@ -66,6 +66,6 @@ def test_a_build_runs_out_of_the_wheel_on_a_cluster(wheel, tmp_path):
     config = tmp_path / "config.yaml"
     data = f"{{source: csv, path: {tmp_path}/log.csv, columns: {{label: label}}}}"
     config.write_text(f"root: {tmp_path}/root\ndata: {data}\n")
-    done = submit(CLUSTER, "--py-files", str(wheel), str(job), "--config", str(config))
+    done = submit(ONE_EXECUTOR, "--py-files", str(wheel), str(job), "--config", str(config))
     assert done.returncode == 0, done.stderr[-3000:]
     assert '"samples": 2' in done.stdout

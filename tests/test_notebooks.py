@@ -40,6 +40,15 @@ def variables(tmp_path_factory):
     }
 
 
+def test_a_notebook_is_a_script_too(variables, tmp_path):
+    """The last one, whose comparison the next test finds made."""
+    command = [sys.executable, str(NOTEBOOKS[-1])]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "| mlp+joint |" in done.stdout
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_cell_by_cell_after_those_before_it(spark, path, variables, monkeypatch, capsys):
     for name, value in variables.items():
@@ -49,19 +58,8 @@ def test_a_notebook_runs_cell_by_cell_after_those_before_it(spark, path, variabl
     for number, cell in enumerate(cells_of(path)):
         exec(compile(cell, f"{path.name}, cell {number}", "exec"), namespace)
     assert namespace["spark"] is spark
-    assert capsys.readouterr().out
-
-
-def test_a_notebook_is_a_script_too(variables, tmp_path):
-    settings = as_variable([f"root={tmp_path}", *SMALL])
-    done = subprocess.run(
-        [sys.executable, str(NOTEBOOKS[0])],
-        env={**os.environ, "MAMDR_SETTINGS": settings},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    plots = [line.removeprefix("plot: ") for line in done.stdout.splitlines() if line.startswith("plot: ")]
-    assert [Path(plot).read_text()[:4] for plot in plots] == ["<svg"] * 2
+    shown = capsys.readouterr().out
+    assert shown
+    plots = [line.removeprefix("plot: ") for line in shown.splitlines() if line.startswith("plot: ")]
+    assert len(plots) == path.read_text().count("show(svg")
+    assert all(Path(plot).read_text().startswith("<svg") for plot in plots)

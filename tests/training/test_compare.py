@@ -1,6 +1,7 @@
 """Comparisons: what they plan, what they say, and a whole one by the command, cut off and taken up again."""
 
 import json
+import shlex
 import subprocess
 import sys
 from datetime import date
@@ -18,6 +19,7 @@ from pipelines.evaluate import evaluate
 from training.compare import report, results, searches, summary
 from training.compare.cells import Cell
 from training.compare.plan import CompareConfig, DataSet, candidates, load_plan, pairs, works
+from training.compare.run import compare
 from training.compare.study import Study
 from training.config import load_config
 from training.errors import UserError
@@ -246,6 +248,7 @@ def test_the_rounds_that_are_chosen_are_those_that_are_scored(built, tmp_path, m
 
 
 METHODS = ["joint", "mamdr", "joint_finetune", "separate"]
+COMMAND = "python -m training.compare"
 
 
 def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark, built, tmp_path):
@@ -258,27 +261,27 @@ def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark
     path = tmp_path / "plan.yaml"
     path.write_text(yaml.safe_dump(plan))
 
-    first = run_compare(path)
+    first = by_the_command(path)
     assert first["cells"] == len(METHODS) + 2
     assert set(first["mean_domain_auc"]["small"]) == {*(f"mlp+{name}" for name in METHODS), "popularity", "linear"}
     root = tmp_path / "root/small/seed-0"
     assert (root / "completed").exists()
     table = DeltaTable(first["table"])
     version = table.version()
-    assert run_compare(path) == first
+    assert compare(load_plan(str(path)), COMMAND) == first
     table.update_incremental()
     assert table.version() == version
 
     path.write_text(yaml.safe_dump({**plan, "methods": [*METHODS, "alternate"]}))
     published = [f"published={tmp_path}/kept", "publish=true"]
-    second = run_compare(path, *published)
+    second = compare(load_plan(str(path), published), COMMAND)
     assert second["cells"] == first["cells"] + 1
     table.update_incremental()
     assert table.version() == version + 1
-    elsewhere = run_compare(path, f"root={tmp_path}/elsewhere", *published[:1])
+    elsewhere = compare(load_plan(str(path), [f"root={tmp_path}/elsewhere", *published[:1]]), COMMAND)
     assert elsewhere["mean_domain_auc"] == second["mean_domain_auc"]
     assert not (tmp_path / "elsewhere" / "small").exists()
-    assert (tmp_path / "kept" / "README.md").read_text().startswith("# root\n\nMade by `python -m training.compare")
+    assert (tmp_path / "kept" / "README.md").read_text().startswith(f"# root\n\nMade by `{COMMAND}`")
 
     searched = json.loads((tmp_path / "root/search/small-mlp-joint.json").read_text())
     settings = [f"root={root}", "seed=0", "framework.name=joint", *searched["chosen"]]
@@ -289,8 +292,8 @@ def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark
     assert cell["all_rows_auc"] == pytest.approx(evaluated["auc"], abs=1e-6)
 
 
-def run_compare(path, *settings):
-    command = [sys.executable, "-m", "training.compare", "--config", str(path), *settings]
+def by_the_command(path):
+    command = [sys.executable, *shlex.split(COMMAND)[1:], "--config", str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
