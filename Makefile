@@ -5,6 +5,9 @@ unexport VIRTUAL_ENV PYTHONPATH SPARK_HOME PYTHONDONTWRITEBYTECODE
 CONF := conf/ml_latest_small.yaml
 PYTEST := -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
+# two processes of pytest share the cores, and so do the ranks of their runs
+test coverage torture: export OMP_NUM_THREADS := 1
+
 .PHONY: setup classes demo test coverage torture lint format bench dist lock clean
 
 setup:  ## the environment: .venv with everything in it

@@ -83,7 +83,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         **counts,
         "samples": samples_made,
         **{name: tables.read(spark, config.table(name)).count() for name in ("domains", "users", "items")},
-        "table_version": tables.version(spark, config.table("samples")),
+        "table_version": tables.version(config.table("samples")),
         "seconds": round(seconds, 3),
         "samples_per_second": round(samples_made / seconds, 1),
     }

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
+from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
@@ -56,15 +57,15 @@ def record(
 def current(spark: SparkSession, config: Config) -> dict[str, int]:
     """The newest version of each table that a build writes; -1 where there is no table yet."""
     paths = {name: config.table(name) for name in READ}
-    return {name: tables.version(spark, path) if tables.exists(spark, path) else -1 for name, path in paths.items()}
+    return {name: tables.version(path) if tables.exists(spark, path) else -1 for name, path in paths.items()}
 
 
 def _written(spark: SparkSession, path: str, before: int) -> int:
     """The newest version of the table at `path`. Raises UserError where another job wrote one after `before`."""
     own = spark.conf.get(USER_METADATA)
-    commits = tables.commits(spark, path, before)
+    commits = tables.commits(path, before)
     for commit in commits:
-        if commit["userMetadata"] != own:
+        if commit.get("userMetadata") != own:
             raise UserError(
                 f"table {path} was written by another job (version {commit['version']}) while this build ran, which "
                 "is not published: run one build of these tables at a time, and now this one again"
@@ -98,7 +99,7 @@ def versions(spark: SparkSession, config: Config, samples: int) -> dict[str, int
         of_version = tables.read(spark, path).where(F.col("versions")["samples"] == samples)
         found = of_version.orderBy(F.desc("built_at")).first()
     if found is None:
-        newest = {name: tables.version(spark, config.table(name)) for name in BELONGING}
+        newest = {name: tables.version(config.table(name)) for name in BELONGING}
         if samples == newest["samples"]:
             return newest
         at = f"version {samples} of table {config.table('samples')}, which is at {newest['samples']},"
@@ -109,12 +110,13 @@ def versions(spark: SparkSession, config: Config, samples: int) -> dict[str, int
 
 
 def source_version(spark: SparkSession, config: Config) -> int | None:
-    """The newest version of a log that is a Delta table.
+    """The newest version of a log that is a Delta table, wherever Spark can read one.
 
     Ask before it is read: rows that come meanwhile are then read again.
     """
-    is_table = config.data.source == "delta" and tables.exists(spark, config.data.path)
-    return tables.version(spark, config.data.path) if is_table else None
+    path = config.data.path
+    is_table = config.data.source == "delta" and tables.exists(spark, path)
+    return DeltaTable.forPath(spark, path).history(1).first()["version"] if is_table else None
 
 
 def latest_time(kept: DataFrame) -> float | None:
@@ -143,7 +145,7 @@ def undo_unfinished(spark: SparkSession, config: Config, last: Row) -> None:
     """
     for name, published in last["versions"].items():
         path = config.table(name)
-        commits = tables.commits(spark, path, published)
-        left = left_behind((commit["version"], commit["userMetadata"]) for commit in commits)
+        commits = tables.commits(path, published)
+        left = left_behind((commit["version"], commit.get("userMetadata")) for commit in commits)
         if left is not None:
             tables.restore(spark, path, left - 1)

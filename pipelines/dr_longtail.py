@@ -67,7 +67,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
         "domains_too_small": len(tail) - len(able),
         "seconds": round(seconds, 3),
         "domains_per_second": round(len(left) / seconds, 2),
-        "table_version": tables.version(spark, path),
+        "table_version": tables.version(path),
     }
 
 

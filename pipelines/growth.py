@@ -81,7 +81,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
         "rows_rejected": rows_rejected,
         "rows_duplicate": rows_in - rows_kept - rows_rejected,
         **counts,
-        "table_version": tables.version(spark, config.table("samples")),
+        "table_version": tables.version(config.table("samples")),
         "seconds": round(seconds, 3),
         "samples_per_second": round(rows_kept / seconds, 1),
     }

@@ -50,7 +50,7 @@ def score(spark: SparkSession, config: Config) -> dict:
             "rows": tables.read(spark, path).count(),
             "model_version": served[0].version,
             "models": len(served),
-            "table_version": tables.version(spark, path),
+            "table_version": tables.version(path),
             "seconds": round(time.monotonic() - start, 3),
         }
 

@@ -3,11 +3,11 @@
 from importlib.resources import files
 from string import Template
 
+import deltalake
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 SQL = files("sql")
-COMMITS_OF_A_BUILD = 4  # to one table, or fewer
 
 
 def exists(spark: SparkSession, path: str) -> bool:
@@ -96,16 +96,16 @@ def read(spark: SparkSession, path: str, version: int | None = None) -> DataFram
     return (reader if version is None else reader.option("versionAsOf", version)).load(path)
 
 
-def version(spark: SparkSession, path: str) -> int:
-    """The table's newest version."""
-    return commits(spark, path)[0]["version"]
+def version(path: str) -> int:
+    """The newest version of the table at `path`."""
+    return deltalake.DeltaTable(path).version()
 
 
-def commits(spark: SparkSession, path: str, after: int | None = None) -> list[Row]:
-    """The table's commits `after` a version, the newest first; its newest alone where none is given."""
-    table = DeltaTable.forPath(spark, path)
-    if after is None:
-        return table.history(1).collect()
-    newest = table.history(COMMITS_OF_A_BUILD).collect()
-    number = newest[0]["version"] - after
-    return newest[:number] if number <= len(newest) else table.history(number).collect()
+def commits(path: str, after: int) -> list[dict]:
+    """The commits `after` a version of the table at `path`, the newest first.
+
+    Read by delta-rs, as the trainer does: Spark would plan and run a job for the few files of a log, twenty a build.
+    """
+    table = deltalake.DeltaTable(path)
+    number = table.version() - after
+    return table.history(number) if number > 0 else []

@@ -123,10 +123,10 @@ def test_without_a_model_nothing_is_added(spark, served):
     config, log = served
     other = load_config(str(log.parent / "config.yaml"), ["seed=7"])
     write_log(log, "2.csv", rows_of("new", 25))
-    version = tables.version(spark, config.table("samples"))
+    version = tables.version(config.table("samples"))
     with pytest.raises(UserError, match=r"model .* does not exist: run training/train.py"):
         add_domain(spark, other)
-    assert tables.version(spark, config.table("samples")) == version
+    assert tables.version(config.table("samples")) == version
 
 
 def stored_theta(config):

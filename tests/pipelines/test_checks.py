@@ -60,7 +60,7 @@ def one_row_more(describe):
 def edited(spark, config, table, statement):
     """Changes a table for the time of the block."""
     path = config.table(table)
-    before = tables.version(spark, path)
+    before = tables.version(path)
     spark.sql(statement.format(f"delta.`{path}`"))
     yield
     tables.restore(spark, path, before)
@@ -74,11 +74,11 @@ def test_a_build_that_fails_a_check_is_not_read_and_the_next_one_is(spark, copie
             UserError, match=r"sql/checks/domains.sql \(1 domains whose samples .*not published: those of"
         ):
             build_domains.build(spark, copied)
-    assert tables.version(spark, copied.table("samples")) > published["samples"]
+    assert tables.version(copied.table("samples")) > published["samples"]
     assert published_versions(copied) == published
     assert take_snapshot(copied).domains.rows_train.tolist() == [12]
     build_domains.build(spark, copied)
-    assert published_versions(copied)["samples"] == tables.version(spark, copied.table("samples"))
+    assert published_versions(copied)["samples"] == tables.version(copied.table("samples"))
 
 
 def test_a_first_build_that_fails_a_check_leaves_nothing_to_train_on(spark, make_config, log, monkeypatch):

@@ -499,7 +499,7 @@ def test_feature_that_was_not_built_is_named_before_any_data_is_read(drawn, feat
 def test_rebuild_with_other_features_redefines_the_tables_and_keeps_their_older_versions(spark, make):
     config = make({"city": {"kind": "category", "of": "user"}}, {"label": "label"})
     build_domains(spark, config)
-    first = tables.version(spark, config.table("samples"))
+    first = tables.version(config.table("samples"))
     before = rows_of(spark, config, "samples")
     config.data.features = {"city": FeatureConfig(kind="list", of="user"), "price": FeatureConfig(kind="dense")}
     build_domains(spark, config)

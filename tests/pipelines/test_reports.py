@@ -37,7 +37,7 @@ def test_domains_by_size_count_every_domain_and_sample_once(spark, evaluated):
 
 def test_vanished_domains_are_those_of_the_version_before(spark, evaluated):
     path = evaluated.table("domains")
-    before = tables.version(spark, path)
+    before = tables.version(path)
     spark.sql(f"DELETE FROM delta.`{path}` WHERE domain_key = 'domain 3'")
     query = tables.statement("reports/vanished_domains", root=evaluated.root, before=str(before))
     assert [row["domain_key"] for row in spark.sql(query).collect()] == ["domain 3"]

@@ -93,12 +93,12 @@ def test_a_table_is_made_where_its_first_commit_was_cut_off(spark, tmp_path):
 def test_second_create_keeps_the_table_and_overwrite_is_one_version(spark, tmp_path):
     path = str(tmp_path / "items")
     tables.overwrite(spark.createDataFrame([("b/c d", 0)], ITEMS), "items", path)
-    first = tables.version(spark, path)
+    first = tables.version(path)
     tables.create_table(spark, "items", path)
-    assert tables.version(spark, path) == first
+    assert tables.version(path) == first
     assert [tuple(row) for row in tables.read(spark, path).collect()] == [("b/c d", 0)]
     tables.overwrite(spark.createDataFrame([("x", 0)], ITEMS), "items", path)
-    assert tables.version(spark, path) == first + 1
+    assert tables.version(path) == first + 1
     assert [tuple(row) for row in tables.read(spark, path).collect()] == [("x", 0)]
 
 
