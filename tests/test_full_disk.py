@@ -21,7 +21,7 @@ def test_build_and_training_on_a_disk_that_fills_up_finish_on_a_larger_one(tmp_p
         pytest.skip("this machine lets nobody but root mount a small disk")
     disk, log, config = tmp_path / "disk", tmp_path / "log.csv", tmp_path / "config.yaml"
     disk.mkdir()
-    lines = [f"d{n % 7},u{n % 1009},i{n % 499},{n % 2}" for n in range(40_000)]
+    lines = [f"d{n % 7},u{n % 1009},i{n % 499},{n % 2}" for n in range(8_000)]
     log.write_text("\n".join(["domain,user,item,label", *lines, ""]))
     data = f"{{source: csv, path: {log}, columns: {{label: label}}}}"
     config.write_text(f"root: {disk}/root\ntrack: false\ndata: {data}\ntraining: {{epochs: 1}}\n")
