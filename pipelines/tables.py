@@ -104,7 +104,7 @@ def version(path: str) -> int:
 def commits(path: str, after: int) -> list[dict]:
     """The commits `after` a version of the table at `path`, the newest first.
 
-    Read by delta-rs, as the trainer does: Spark would plan and run a job for the few files of a log, twenty a build.
+    Read by delta-rs, as the trainer does: Spark would plan and run a job for the few files of each log.
     """
     table = deltalake.DeltaTable(path)
     number = table.version() - after
