@@ -145,7 +145,6 @@ def undo_unfinished(spark: SparkSession, config: Config, last: Row) -> None:
     """
     for name, published in last["versions"].items():
         path = config.table(name)
-        commits = tables.commits(path, published)
-        left = left_behind((commit["version"], commit.get("userMetadata")) for commit in commits)
+        left = left_behind(tables.commits(path, published))
         if left is not None:
             tables.restore(spark, path, left - 1)

@@ -7,6 +7,8 @@ import deltalake
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
+from training.snapshot import commits_after
+
 SQL = files("sql")
 
 
@@ -106,6 +108,4 @@ def commits(path: str, after: int) -> list[dict]:
 
     Read by delta-rs, as the trainer does: Spark would plan and run a job for the few files of each log.
     """
-    table = deltalake.DeltaTable(path)
-    number = table.version() - after
-    return table.history(number) if number > 0 else []
+    return commits_after(deltalake.DeltaTable(path), after)

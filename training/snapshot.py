@@ -121,9 +121,7 @@ def published_versions(config: Config) -> dict[str, int]:
     last, versions = _last_build(config.table("builds")), {}
     for name in READ if config.data.features else (name for name in READ if name != "features"):
         table = open_table(config.table(name))
-        newer = table.version() - last.get(name, -1)
-        commits = table.history(newer) if newer > 0 else []
-        left = left_behind((commit["version"], commit.get("userMetadata")) for commit in commits)
+        left = left_behind(commits_after(table, last.get(name, -1)))
         if left is not None and name not in last:
             raise UserError(
                 f"table {table.table_uri} is of a build that did not finish: run pipelines/build_domains.py"
@@ -132,9 +130,16 @@ def published_versions(config: Config) -> dict[str, int]:
     return versions
 
 
-def left_behind(commits: Iterable[tuple[int, str | None]]) -> int | None:
-    """The first of some (version, userMetadata) that a build wrote; None where none of them is of a build."""
-    return min((version for version, mark in commits if mark and mark.startswith(MARK)), default=None)
+def commits_after(table: DeltaTable, version: int) -> list[dict]:
+    """The commits of a table after a version of it, the newest first."""
+    number = table.version() - version
+    return table.history(number) if number > 0 else []
+
+
+def left_behind(commits: Iterable[Mapping]) -> int | None:
+    """The version of the first of some commits that a build wrote; None where none of them is of a build."""
+    of_builds = (one["version"] for one in commits if (one.get("userMetadata") or "").startswith(MARK))
+    return min(of_builds, default=None)
 
 
 def _last_build(path: str) -> dict[str, int]:
