@@ -114,11 +114,14 @@ def _add(
         for owner, encoded in new.owners.items():
             stored = tables.read(spark, config.table(f"{owner}s"), before[f"{owner}s"])
             owners[owner] = persist(updated(stored, grown[owner][1], encoded, of(features, owner)))
-        _merge(changed, plan, samples, owners, labelled, config)
         domains = changed.select("domain_id")
         if before["samples"] != last["versions"]["samples"]:
             domains = domains.union(_shrunk(samples, config))
-        _describe(domains, plan, config)
+        of_changed = plan.join(domains.distinct(), "domain_id", "left_semi")
+        of_changed = spark.createDataFrame(of_changed.toPandas(), of_changed.schema)
+        _merge(changed, plan, samples, owners, labelled, config)
+        for frame in (changed, plan, log):  # each write has Spark plan anew what it keeps of that table
+            frame.unpersist()
         for owner in ("user", "item"):
             name, path = f"{owner}s", config.table(f"{owner}s")
             if owner in owners:
@@ -126,6 +129,7 @@ def _add(
             else:
                 tables.append(grown[owner][1], name, path)
         write_vocabularies(new, config)
+        _describe(of_changed, config)
     return rows
 
 
@@ -234,14 +238,13 @@ def _shrunk(samples: DataFrame, config: Config) -> DataFrame:
     return domains.join(there, "domain_id", "left").where("NOT rows <=> there").select("domain_id")
 
 
-def _describe(changed: DataFrame, plan: DataFrame, config: Config) -> None:
-    """Writes the table domains again, where the domains of `changed` have other samples now."""
-    spark, path = changed.sparkSession, config.table("domains")
-    of_changed = plan.join(changed.distinct(), "domain_id", "left_semi")
-    own = of_changed.select(F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")).alias("bucket"))
+def _describe(plan: DataFrame, config: Config) -> None:
+    """Writes the table domains again, where the domains of `plan` have other samples now."""
+    spark, path = plan.sparkSession, config.table("domains")
+    own = plan.select(F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")).alias("bucket"))
     buckets = [row["bucket"] for row in own.distinct().collect()]
     samples = tables.read(spark, config.table("samples")).where(F.col("bucket").isin(buckets))
     met = [F.countDistinct(f"{owner}_id").alias(f"{owner}s") for owner in ("user", "item")]
-    described = describe_domains(of_changed.join(samples.groupBy("domain_id").agg(*met), "domain_id"), samples)
-    others = tables.read(spark, path).join(of_changed, "domain_id", "left_anti")
+    described = describe_domains(plan.join(samples.groupBy("domain_id").agg(*met), "domain_id"), samples)
+    others = tables.read(spark, path).join(plan, "domain_id", "left_anti")
     tables.overwrite(others.unionByName(described), "domains", path)

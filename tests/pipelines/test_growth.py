@@ -132,6 +132,13 @@ def test_positives_are_those_of_both_days(spark, grown):
     assert found == {row[:3] for row in rows}
 
 
+def test_domains_that_are_known_stay_where_they_were_planned(spark, grown):
+    config, before, _ = grown
+    now = rows_of(spark, config, "domains", "domain_id")
+    for row in before["domains"]:
+        assert [now[row["domain_id"]][name] for name in growth.PLAN] == [row[name] for name in growth.PLAN]
+
+
 def test_domains_count_what_their_samples_are_now(spark, grown):
     config, _, _ = grown
     samples = tables.read(spark, config.table("samples")).collect()
