@@ -8,14 +8,15 @@
 
 # COMMAND ----------
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.notebook import PLAN_SETTINGS, further_settings, start
+from pipelines.notebook import PLAN_SETTINGS, REPOSITORY, further_settings
 from training.compare.plan import load_plan
 
-start("conf/ml_latest_small.yaml")
+os.chdir(REPOSITORY)
 plan_path, settings = "conf/compare/quick.yaml", further_settings(PLAN_SETTINGS)
 
 # COMMAND ----------

@@ -1,7 +1,10 @@
 """What the tests of the jobs share."""
 
+import subprocess
+
 import pytest
 
+from tests.jobs import REPOSITORY
 from training.config import load_config
 
 
@@ -31,3 +34,23 @@ def make_config(tmp_path_factory):
         return load_config(str(file), settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel of this project, made from a copy of what is committed or about to be."""
+    out = tmp_path_factory.mktemp("dist")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "--", "*.py", "*.sql", "*.html", "*.cfg", "*.toml", "*.md"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for name in listed:
+        (out / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / "src" / name).write_bytes((REPOSITORY / name).read_bytes())
+    command = ["uv", "build", "--quiet", "--wheel", "--no-build-isolation", "-o", str(out)]
+    subprocess.run(command, cwd=out / "src", check=True, timeout=120)
+    [path] = out.glob("*.whl")
+    return path

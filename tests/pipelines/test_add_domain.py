@@ -63,11 +63,30 @@ def built(spark, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=["mlp"])
-def served(request, built, tmp_path):
-    """The config of a copy of these tables, and its log; its parameter is the backbone."""
+@pytest.fixture
+def served(built, tmp_path):
+    """The config of a copy of these tables, and its log."""
     shutil.copytree(built, tmp_path, dirs_exist_ok=True)
-    return config_of(tmp_path, request.param), tmp_path / "log"
+    return config_of(tmp_path), tmp_path / "log"
+
+
+@pytest.fixture(scope="module")
+def adapted(spark, built, keep_rounds, tmp_path_factory):
+    """(a folder with these tables and a model of them, whose backbone has towers of the domains; its scores)."""
+    folder = tmp_path_factory.mktemp("adapted")
+    shutil.copytree(built, folder, dirs_exist_ok=True)
+    config = config_of(folder, "shared_bottom")
+    train(config)
+    keep_rounds(config)
+    dr_longtail(spark, config)
+    return folder, scores(spark, config)
+
+
+@pytest.fixture
+def modelled(adapted, tmp_path):
+    """The config of a copy of these, its log, and its scores."""
+    shutil.copytree(adapted[0], tmp_path, dirs_exist_ok=True)
+    return config_of(tmp_path, "shared_bottom"), tmp_path / "log", adapted[1]
 
 
 def scores(spark, config):
@@ -76,13 +95,8 @@ def scores(spark, config):
     return {tuple(row[name] for name in PAIR): (row["score"], row["specific"]) for row in found}
 
 
-@pytest.mark.parametrize("served", ["shared_bottom"], indirect=True)
-def test_new_domain_is_learned_and_the_scores_of_the_others_stay_bit_by_bit(spark, served, keep_rounds):
-    config, log = served
-    train(config)
-    keep_rounds(config)
-    dr_longtail(spark, config)
-    before = scores(spark, config)
+def test_new_domain_is_learned_and_the_scores_of_the_others_stay_bit_by_bit(spark, modelled):
+    config, log, before = modelled
     assert {specific for _, specific in before.values()} == {True, False}
     write_log(log, "2.csv", [*rows_of("new", 25, users=15), ("middle", "newcomer", "middle 1", 1)])
     summary = add_domain(spark, config)
@@ -97,12 +111,8 @@ def test_new_domain_is_learned_and_the_scores_of_the_others_stay_bit_by_bit(spar
     assert evaluate(spark, config)["models"]["joint_dr"]["domains_scored"] > 0
 
 
-def test_job_that_is_cut_off_again_and_again_goes_on(spark, served, keep_rounds, monkeypatch):
-    config, log = served
-    train(config)
-    keep_rounds(config)
-    dr_longtail(spark, config)
-    before = scores(spark, config)
+def test_job_that_is_cut_off_again_and_again_goes_on(spark, modelled, monkeypatch):
+    config, log, before = modelled
     write_log(log, "2.csv", rows_of("new", 25))
 
     def fail(*_):

@@ -219,23 +219,27 @@ def test_another_seed_gives_other_negatives_and_splits_and_the_same_ids(spark, b
     assert sum(pairs[pair]["split"] != other_pairs[pair]["split"] for pair in positives) > 0.2 * len(positives)
 
 
-def config_file(folder, log):
-    (folder / "config.yaml").write_text(f"root: {folder}\ndata: {{source: csv, path: {log}}}\n")
-    return ("pipelines/build_domains.py", "--config", str(folder / "config.yaml"))
-
-
 @pytest.fixture(scope="module")
-def submitted(log, tmp_path_factory):
-    """(config, what came out) of the log, built by spark-submit on a cluster of two executors that plan as usual."""
+def submitted(log, wheel, tmp_path_factory):
+    """(config, what came out) of the log, built on a cluster of two executors that plan as usual.
+
+    Driver and executors take the package, its SQL with it, from --py-files.
+    """
     folder = tmp_path_factory.mktemp("submitted")
-    done = submit(
-        CLUSTER, *AS_USERS_HAVE_IT, "--conf", "spark.sql.shuffle.partitions=3", *config_file(folder, log), *SETTINGS
+    job, config = folder / "job.py", folder / "config.yaml"
+    job.write_text(
+        "from pipelines import build_domains, session\n"
+        "assert '.whl' in build_domains.__file__, build_domains.__file__\n"
+        "session.run_job('build_domains', build_domains.build)\n"
     )
+    config.write_text(f"root: {folder}\ndata: {{source: csv, path: {log}}}\n")
+    options = [*AS_USERS_HAVE_IT, "--conf", "spark.sql.shuffle.partitions=3", "--py-files", str(wheel)]
+    done = submit(CLUSTER, *options, str(job), "--config", str(config), *SETTINGS)
     assert done.returncode == 0, done.stderr
-    return load_config(str(folder / "config.yaml")), done
+    return load_config(str(config)), done
 
 
-def test_cluster_gives_the_same_tables(spark, built, submitted):
+def test_the_wheel_gives_the_same_tables_on_a_cluster(spark, built, submitted):
     assert contents(spark, submitted[0]) == contents(spark, built[0])
 
 
@@ -262,7 +266,9 @@ def test_files_follow_buckets_and_their_rows_are_sorted(spark, request, samples,
 
 
 def test_mistake_ends_the_job_with_one_line_and_exit_code_2(tmp_path):
-    done = submit("local[1]", *config_file(tmp_path, "nowhere.csv"))
+    config = tmp_path / "config.yaml"
+    config.write_text(f"root: {tmp_path}\ndata: {{source: csv, path: nowhere.csv}}\n")
+    done = submit("local[1]", "pipelines/build_domains.py", "--config", str(config))
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert errors == ["error: input nowhere.csv does not exist: set data.path"]
