@@ -1,8 +1,10 @@
 """What all tests share: one Spark session, as spark-submit would prepare it."""
 
 import json
+import os
 import shlex
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +16,8 @@ import yaml
 
 from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
-from pipelines.session import spark_session
 from tests.jobs import SHORT, environment_of_jobs
+from tests.one_jvm import one_spark
 from tests.settings import DATA, FRAMEWORK, SIZES
 from training.config import load_config
 from training.snapshot import take_snapshot
@@ -31,17 +33,16 @@ def spark_settings():
 
 @pytest.fixture(scope="session")
 def spark(spark_settings, tmp_path_factory):
-    """A session of two local cores with the settings of the jobs."""
-    own = {
-        "spark.sql.warehouse.dir": tmp_path_factory.mktemp("warehouse"),
-        "spark.python.daemon.module": "tests.daemon",
-    }
+    """A session of two local cores with the settings of the jobs; processes of one run of pytest share its JVM."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    own = {"spark.sql.warehouse.dir": folder / "warehouse", "spark.python.daemon.module": "tests.daemon"}
     arguments = [part for key, value in own.items() for part in ("--conf", f"{key}={value}")]
-    with environment_of_jobs(), pytest.MonkeyPatch.context() as patch:  # with both compilers
-        patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *arguments, "pyspark-shell"]))
-        session = spark_session("tests")
-    yield session
-    session.stop()
+    with ExitStack() as running:
+        with environment_of_jobs(), pytest.MonkeyPatch.context() as patch:  # with both compilers
+            patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *arguments, "pyspark-shell"]))
+            session = running.enter_context(one_spark(folder))
+        yield session
 
 
 @dataclass(frozen=True)
