@@ -80,15 +80,15 @@ def environment_of_jobs(*options: str) -> Iterator[None]:
 
 def submit(master: str, *arguments: str) -> subprocess.CompletedProcess:
     """What came out of spark-submit with these arguments."""
-    return _outcome([SUBMIT, "--master", master, *arguments], {}, 600)
+    return _outcome([SUBMIT, "--master", master, *arguments], 600)
 
 
 def horovodrun(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
     """What came out of horovodrun with these arguments and, beside ours, these variables of the environment."""
-    return _outcome(["horovodrun", *arguments], variables, 300)
+    return _outcome(["horovodrun", *arguments], 300, **variables)
 
 
-def _outcome(command: list[str], variables: dict[str, str], seconds: int) -> subprocess.CompletedProcess:
+def _outcome(command: list[str], seconds: int, **variables: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, **variables}
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=seconds)
 

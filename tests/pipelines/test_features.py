@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 from collections import defaultdict
 
 import numpy as np
@@ -410,19 +411,6 @@ def test_samples_have_typed_columns_without_nulls_and_files_as_before(spark, dra
         assert order == sorted(order)
 
 
-def test_features_do_not_change_what_is_drawn(spark, drawn, make):
-    plain = make({}, {"time": "time"})
-    build_domains(spark, plain)
-    columns = ("domain_id", "user_id", "item_id", "label", "bucket", "split")
-    found = [
-        sorted(map(tuple, tables.read(spark, config.table("samples")).select(*columns).collect()))
-        for config in (drawn, plain)
-    ]
-    assert found[0] == found[1]
-    for name in ("features", "vocabularies"):
-        assert rows_of(spark, plain, name) == []
-
-
 def test_one_input_gives_the_same_features_under_any_partitioning(spark, labelled, make, shuffle_partitions):
     config = make(FEATURES | OF_ROWS, {"label": "label", "time": "time"})
     log = spark.read.parquet(config.data.path)
@@ -496,28 +484,49 @@ def test_feature_that_was_not_built_is_named_before_any_data_is_read(drawn, feat
         take_snapshot(config)
 
 
-def test_rebuild_with_other_features_redefines_the_tables_and_keeps_their_older_versions(spark, make):
-    config = make({"city": {"kind": "category", "of": "user"}}, {"label": "label"})
-    build_domains(spark, config)
-    first = tables.version(config.table("samples"))
-    before = rows_of(spark, config, "samples")
-    config.data.features = {"city": FeatureConfig(kind="list", of="user"), "price": FeatureConfig(kind="dense")}
-    build_domains(spark, config)
-    types = dict(tables.read(spark, config.table("samples")).dtypes)
-    assert (types["city"], types["city_length"], types["price"]) == ("array<bigint>", "int", "float")
-    assert "price" not in tables.read(spark, config.table("users")).columns
-    config.data.features = {}
-    build_domains(spark, config)
-    for name, columns in {"samples": 6, "users": 2, "items": 2}.items():
-        assert len(tables.read(spark, config.table(name)).columns) == columns
+@pytest.fixture(scope="module")
+def rebuilt(spark, drawn, tmp_path_factory):
+    """(config, by table the versions) of the log as positives, built with its features, with others, and with none."""
+    config = copy.deepcopy(drawn)
+    config.root = str(tmp_path_factory.mktemp("rebuilt"))
+    shutil.copytree(f"{drawn.root}/tables", f"{config.root}/tables")
+    others = {"city": FeatureConfig(kind="list", of="user"), "device": FeatureConfig(kind="category", of="item")}
+    found = {name: [tables.version(config.table(name))] for name in ("samples", "users", "items")}
+    for config.data.features in (others, {}):
+        build_domains(spark, config)
+        for name, versions in found.items():
+            versions.append(tables.version(config.table(name)))
+    return config, found
+
+
+def test_rebuild_with_other_features_redefines_the_tables_and_keeps_their_older_versions(spark, drawn, rebuilt):
+    config, versions = rebuilt
+    types = [dict(tables.read(spark, config.table("samples"), version).dtypes) for version in versions["samples"]]
+    assert {name: types[0][name] for name in EXPECTED_TYPES} == EXPECTED_TYPES
+    assert (types[1]["city"], types[1]["city_length"], types[1]["device"]) == ("array<bigint>", "int", "bigint")
+    assert "age" not in types[1]
+    columns = {name: tables.read(spark, config.table(name), found[1]).columns for name, found in versions.items()}
+    assert ("device" in columns["items"], "device" in columns["users"]) == (True, False)
+    for name, count in {"samples": 6, "users": 2, "items": 2}.items():
+        assert len(tables.read(spark, config.table(name)).columns) == count
     assert [tables.read(spark, config.table(name)).count() for name in ("vocabularies", "features")] == [0, 0]
     properties = spark.sql(f"SHOW TBLPROPERTIES delta.`{config.table('samples')}`").collect()
     constraints = {row["key"] for row in properties if row["key"].startswith("delta.constraints.")}
     assert constraints == {
         f"delta.constraints.{name}" for name in ("label_is_0_or_1", "split_is_known", "ids_from_zero")
     }
-    old = spark.read.format("delta").option("versionAsOf", first).load(config.table("samples"))
-    assert sorted(old.collect()) == sorted(before)
+    first = tables.read(spark, config.table("samples"), versions["samples"][0])
+    assert sorted(map(str, first.collect())) == sorted(map(str, rows_of(spark, drawn, "samples")))
+
+
+def test_features_do_not_change_what_is_drawn(spark, rebuilt):
+    config, versions = rebuilt
+    columns = ("domain_id", "user_id", "item_id", "label", "bucket", "split")
+    found = [
+        sorted(map(tuple, tables.read(spark, config.table("samples"), version).select(*columns).collect()))
+        for version in versions["samples"]
+    ]
+    assert found[0] == found[1] == found[2]
 
 
 def test_feature_of_a_row_is_refused_where_negatives_are_drawn(spark, make):

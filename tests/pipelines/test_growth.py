@@ -1,129 +1,164 @@
-import gzip
-import json
-import shutil
+"""A log that grows: what is there keeps its place and its numbers, and what is new is added behind it."""
+
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from pipelines import growth, tables
 from pipelines.build_domains import build
-from training.config import FeatureConfig
+from tests.pipelines.two_days import day_one, day_two
+from training.config import FeatureConfig, load_config
 from training.errors import UserError
+from training.growing import newest_stored
+from training.snapshot import take_snapshot
+from training.store import read_manifest
+from training.train import train
+from training.versions import shared_version
 
-TABLES = ("samples", "domains", "users", "items", "rejects", "builds")
-SETTINGS = (
-    "data.incremental=true",
-    "data.bucket_rows=40",
-    "data.head_rows=30",
-    "data.ctr_ratio=0.5",
-    "data.columns.time=time",
+OF_OWNERS = {
+    "city": {"kind": "category", "of": "user"},
+    "age": {"kind": "dense", "of": "user"},
+    "past": {"kind": "sequence", "of": "user", "length": 2},
+    "genres": {"kind": "list", "of": "item", "length": 2},
+}
+OF_ROWS = {"device": {"kind": "category"}, "price": {"kind": "dense"}}
+TABLES = ("samples", "domains", "users", "items", "rejects", "vocabularies", "features", "builds")
+KEYS = ("domain_id", "user_id", "item_id")
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("domain", "user", "item")]
+    + [("label", pa.int64()), ("time", pa.int64())]
+    + [(name, pa.float64() if name == "price" else pa.string()) for name in (*OF_OWNERS, *OF_ROWS)]
 )
-LABELLED = "data.columns.label=label"
+OTHER_FEATURES = {  # of day two: a city, a genre and a device that are new; u1 moves, and u2 is a year older
+    "new user": {"city": "new city", "age": "30", "past": "i1|new item", "device": "watch", "price": 9.0},
+    "u1": {"city": "c0", "device": "web", "price": 1.0},
+    "u2": {"age": "23"},
+}
+
+
+def with_features(row):
+    """A row of the log, in which u0 has no city, and prices are 0 to 3."""
+    domain, user, item, label, time = row
+    if item == "new item":
+        features = OTHER_FEATURES[user] | {"genres": "g1|new genre"}
+    else:
+        number = int(user[1:] or 0)
+        features = {
+            **{"city": f"c{number % 3}" if number else None, "age": str(20 + number), "past": f"i{number}|i9"},
+            **{"genres": f"g{int(item[1:]) % 2}", "device": "phone" if time % 2 else "web", "price": float(time % 4)},
+        }
+    return {"domain": domain, "user": user or None, "item": item, "label": label, "time": time, **features}
+
+
+@pytest.fixture(scope="module", params=["labelled", "positives only"])
+def grown(request, spark, tmp_path_factory):
+    """(config, by table the rows after day one, those after day two, summary of day two)."""
+    folder = tmp_path_factory.mktemp("grown")
+    labelled = request.param == "labelled"
+    (folder / "log").mkdir()
+    settings = {
+        "root": str(folder / "root"),
+        "track": False,
+        "data": {
+            **{"source": "parquet", "path": str(folder / "log"), "incremental": True, "ctr_ratio": 0.5},
+            **{"bucket_rows": 40, "head_rows": 30},
+            "columns": {"time": "time", **({"label": "label"} if labelled else {})},
+            "features": OF_OWNERS | (OF_ROWS if labelled else {}),
+        },
+        "model": {"embedding_dim": 4, "hidden": [8]},
+        "framework": {"name": "joint"},
+        "training": {"batch_size": 16, "epochs": 1},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    config = load_config(str(folder / "config.yaml"))
+    write(folder / "log", "1.parquet", day_one())
+    build(spark, config)
+    train(config)
+    before = contents(spark, config)
+    write(folder / "log", "2.parquet", day_two())
+    summary = build(spark, config)
+    return config, before, contents(spark, config), summary
 
 
 def write(folder, name, rows):
-    """A file of (domain, user, item, label, time) rows."""
-    folder.mkdir(exist_ok=True)
-    lines = [",".join(map(str, row)) for row in rows]
-    (folder / name).write_text("\n".join(["domain,user,item,label,time", *lines, ""]))
-
-
-def day_one():
-    """A head domain with 50 rows, and five tail domains."""
-    rows = [("head", f"u{n % 9}", f"i{n}", n % 2, n) for n in range(50)]
-    return rows + [(f"tail {d}", f"u{n}", f"i{n + d}", n % 2, n) for d in range(5) for n in range(8)]
-
-
-def day_two():
-    """A row with another label, one that is there already, new rows, a new user and item, a new domain, a reject."""
-    rows = [("tail 0", "u0", "i0", 1, 100), ("tail 0", "u1", "i1", 1, 101), ("tail 0", "u9", "i50", 0, 102)]
-    rows += [("head", "new user", "new item", 1, 103), ("head", "u1", "new item", 0, 104)]
-    return rows + [("new domain", "u3", f"i{n}", n % 2, 105) for n in range(6)] + [("head", "", "i1", 1, 106)]
+    pq.write_table(pa.Table.from_pylist([with_features(row) for row in rows], schema=SCHEMA), folder / name)
 
 
 def contents(spark, config):
-    return {name: Counter(map(str, tables.read(spark, config.table(name)).collect())) for name in TABLES}
+    return {
+        name: [row.asDict() for row in tables.read(spark, config.table(name)).collect()]
+        for name in TABLES
+        if tables.exists(spark, config.table(name))
+    }
 
 
 def versions(config):
     return {name: tables.version(config.table(name)) for name in TABLES}
 
 
-def rows_of(spark, config, name, key):
-    return {row[key]: row for row in tables.read(spark, config.table(name)).collect()}
+def by(rows, *names):
+    return {tuple(one[name] for name in names): one for one in rows}
 
 
-@pytest.fixture(scope="module", params=["labelled", "positives only"])
-def grown(request, spark, tmp_path_factory, make_config):
-    """(config, the tables after day one, summary of day two)."""
-    log = tmp_path_factory.mktemp("grown") / "log"
-    config = make_config("csv", log, *SETTINGS, *([LABELLED] if request.param == "labelled" else []))
-    write(log, "1.csv", day_one())
-    build(spark, config)
-    shutil.copytree(f"{config.root}/tables", f"{config.root}/of day one")
-    before = {name: tables.read(spark, config.table(name)).collect() for name in TABLES}
-    write(log, "2.csv", day_two())
-    return config, before, build(spark, config)
+def ids_of(rows):
+    return {one["key"]: one["id"] for one in rows}
 
 
-def test_new_rows_are_added_and_each_row_that_is_read_is_accounted_for(spark, grown):
-    config, before, summary = grown
-    labelled = config.data.columns.label is not None
+def numbers(rows, feature):
+    return {one["key"]: one["id"] for one in rows if one["feature"] == feature}
+
+
+def test_new_rows_are_added_and_each_row_that_is_read_is_accounted_for(grown):
+    config, before, after, summary = grown
     again = 1  # the last row of day one, at whose time reading goes on
     assert summary["rows_in"] == len(day_two()) + again
     assert summary["rows_rejected"] == 1
-    assert summary["rows_kept"] == (10 if labelled else 9)
+    assert summary["rows_kept"] == (11 if config.data.columns.label else 10)
     assert summary["rows_duplicate"] == summary["rows_in"] - summary["rows_kept"] - 1
     for name in ("samples", "domains", "users", "items"):
-        assert summary[name] == tables.read(spark, config.table(name)).count()
+        assert summary[name] == len(after[name])
     assert summary["domains"] == len(before["domains"]) + 1
 
 
-def test_ids_that_were_given_stay_and_new_ones_follow_without_gaps(spark, grown):
-    config, before, _ = grown
+def test_ids_that_were_given_stay_and_new_ones_follow_without_gaps(grown):
+    _, before, after, _ = grown
     for name, key, number in (("users", "key", "id"), ("items", "key", "id"), ("domains", "domain_key", "domain_id")):
-        now = {row[key]: row[number] for row in tables.read(spark, config.table(name)).collect()}
-        old = {row[key]: row[number] for row in before[name]}
+        old, now = ({row[key]: row[number] for row in held[name]} for held in (before, after))
         assert len(now) > len(old)
         assert {key: now[key] for key in old} == old
         assert sorted(now.values()) == list(range(len(now)))
 
 
-def test_samples_of_domains_without_new_rows_stay_as_they_are(spark, grown):
-    config, before, _ = grown
-    of_domain = rows_of(spark, config, "domains", "domain_key")
-    untouched = {of_domain[f"tail {d}"]["domain_id"] for d in range(1, 5)}
-    now = tables.read(spark, config.table("samples")).collect()
-    kept = [Counter(row for row in rows if row["domain_id"] in untouched) for rows in (before["samples"], now)]
-    assert kept[0] == kept[1]
-    assert kept[0]
+def test_samples_that_are_there_stay_as_they_are_but_for_their_label(grown):
+    config, before, after, _ = grown
+    old, now = by(before["samples"], *KEYS), by(after["samples"], *KEYS)
+    if config.data.columns.label:
+        domain = by(after["domains"], "domain_key")["tail 0",]["domain_id"]
+        relabelled = domain, ids_of(after["users"])["u0"], ids_of(after["items"])["i0"]
+        assert old[relabelled]["label"] == 0
+        old[relabelled]["label"] = 1
+    assert len(now) > len(old)
+    assert {key: now[key] for key in old} == old
 
 
-def test_what_was_in_a_split_stays_there(spark, grown):
-    config, before, _ = grown
-    splits = [
-        {(row["domain_id"], row["user_id"], row["item_id"]): row["split"] for row in rows}
-        for rows in (before["samples"], tables.read(spark, config.table("samples")).collect())
-    ]
-    assert splits[0].items() <= splits[1].items()
+def test_no_pair_is_there_twice(grown):
+    samples = grown[2]["samples"]
+    assert len(by(samples, *KEYS)) == len(samples)
 
 
-def test_no_pair_is_there_twice(spark, grown):
-    samples = tables.read(spark, grown[0].table("samples")).collect()
-    assert len({(row["domain_id"], row["user_id"], row["item_id"]) for row in samples}) == len(samples)
-
-
-def test_positives_are_those_of_both_days(spark, grown):
-    config, _, _ = grown
-    keys = [
-        {row["id"]: row["key"] for row in tables.read(spark, config.table(name)).collect()}
-        for name in ("users", "items")
-    ]
-    domains = {row["domain_id"]: row["domain_key"] for row in tables.read(spark, config.table("domains")).collect()}
+def test_positives_are_those_of_both_days(grown):
+    config, _, after, _ = grown
+    users, items = ({number: key for key, number in ids_of(after[name]).items()} for name in ("users", "items"))
+    domains = {row["domain_id"]: row["domain_key"] for row in after["domains"]}
     found = {
-        (domains[row["domain_id"]], keys[0][row["user_id"]], keys[1][row["item_id"]])
-        for row in tables.read(spark, config.table("samples")).where("label = 1").collect()
+        (domains[row["domain_id"]], users[row["user_id"]], items[row["item_id"]])
+        for row in after["samples"]
+        if row["label"] == 1
     }
     rows = [row for row in day_one() + day_two() if row[1]]
     if config.data.columns.label:
@@ -132,17 +167,15 @@ def test_positives_are_those_of_both_days(spark, grown):
     assert found == {row[:3] for row in rows}
 
 
-def test_domains_that_are_known_stay_where_they_were_planned(spark, grown):
-    config, before, _ = grown
-    now = rows_of(spark, config, "domains", "domain_id")
-    for row in before["domains"]:
-        assert [now[row["domain_id"]][name] for name in growth.PLAN] == [row[name] for name in growth.PLAN]
+def test_domains_that_are_known_stay_where_they_were_planned(grown):
+    _, before, after, _ = grown
+    old, now = (by(held["domains"], *growth.PLAN) for held in (before, after))
+    assert old.keys() <= now.keys()
 
 
-def test_domains_count_what_their_samples_are_now(spark, grown):
-    config, _, _ = grown
-    samples = tables.read(spark, config.table("samples")).collect()
-    for row in tables.read(spark, config.table("domains")).collect():
+def test_domains_count_what_their_samples_are_now(grown):
+    samples = grown[2]["samples"]
+    for row in grown[2]["domains"]:
         own = [sample for sample in samples if sample["domain_id"] == row["domain_id"]]
         assert row["rows"] == len(own)
         assert row["users"] == len({sample["user_id"] for sample in own})
@@ -152,112 +185,67 @@ def test_domains_count_what_their_samples_are_now(spark, grown):
         assert {sample["bucket"] for sample in own} <= set(range(first, first + row["buckets"]))
 
 
-def test_same_rows_again_change_nothing(spark, grown):
-    config, _, _ = grown
+def test_keys_of_features_keep_their_numbers_and_new_ones_get_the_next(grown):
+    _, before, after, _ = grown
+    for feature, new in {"city": {"new city"}, "genres": {"new genre"}, "device": {"watch"}}.items():
+        old, now = (numbers(rows["vocabularies"], feature) for rows in (before, after))
+        if old:
+            assert {key: now[key] for key in old} == old
+            assert {key: now[key] for key in new} == {key: len(old) + 1 for key in new}
+            assert by(after["features"], "name")[feature,]["size"] == len(now) + 1
+    assert by(after["features"], "name")["past",]["size"] == len(after["items"])
+    means = [[(one["name"], one["mean"], one["deviation"]) for one in rows["features"]] for rows in (before, after)]
+    assert sorted(means[0], key=str) == sorted(means[1], key=str)
+
+
+def test_users_and_items_have_what_their_new_rows_say_and_keep_the_rest(grown):
+    _, before, after, _ = grown
+    old, now = by(before["users"], "key"), by(after["users"], "key")
+    city, items = numbers(after["vocabularies"], "city"), ids_of(after["items"])
+    age = by(after["features"], "name")["age",]
+    assert now["u1",] == old["u1",] | {"city": city["c0"]}
+    assert now["u2",] == old["u2",] | {"age": pytest.approx((23 - age["mean"]) / age["deviation"], abs=1e-5)}
+    untouched = old.keys() - {("u1",), ("u2",)}
+    assert {key: now[key] for key in untouched} == {key: old[key] for key in untouched}
+    expected = {"city": city["new city"], "past": [items["i1"], items["new item"]], "past_length": 2}
+    assert now["new user",].items() >= expected.items()
+    genres = numbers(after["vocabularies"], "genres")
+    assert by(after["items"], "key")["new item",]["genres"] == [genres["g1"], genres["new genre"]]
+
+
+def test_new_samples_have_the_features_of_their_row_user_and_item(grown):
+    config, before, after, _ = grown
+    users, items = ({one["id"]: one for one in after[name]} for name in ("users", "items"))
+    there = by(before["samples"], *KEYS)
+    new = [one for key, one in by(after["samples"], *KEYS).items() if key not in there]
+    assert {items[one["item_id"]]["key"] for one in new} >= {"new item", "i1"}
+    for one in new:
+        for owner, names in ((users[one["user_id"]], ("city", "age")), (items[one["item_id"]], ("genres",))):
+            assert {name: one[name] for name in names} == {name: owner[name] for name in names}
+    if "device" in config.data.features:
+        [watched] = [one for one in new if users[one["user_id"]]["key"] == "new user"]
+        price = by(after["features"], "name")["price",]
+        assert watched["device"] == numbers(after["vocabularies"], "device")["watch"]
+        assert watched["price"] == pytest.approx((9 - price["mean"]) / price["deviation"], abs=1e-5)
+
+
+def test_same_rows_again_change_nothing_and_the_model_of_day_one_trains_on(spark, grown):
+    config, _, after, _ = grown
     before = versions(config)
     summary = build(spark, config)
     assert versions(config) == before
     assert summary["rows_kept"] == 0
     assert summary["rows_in"] == summary["rows_duplicate"] + summary["rows_rejected"]
-
-
-@pytest.mark.parametrize("grown", ["labelled"], indirect=True)
-def test_build_that_was_cut_off_is_taken_back_and_done_again(spark, grown, tmp_path, monkeypatch):
-    """Else ids that it gave to domains would be given to others."""
-    config = grown[0]
-    shutil.copytree(f"{config.root}/of day one", tmp_path / "tables")
-    shutil.copytree(config.data.path, tmp_path / "log")
-    data = replace(config.data, path=str(tmp_path / "log"))
-    config = replace(config, root=str(tmp_path), data=data)
-
-    def fail(*_):
-        raise OSError("no space left")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(growth, "_describe", fail)
-        with pytest.raises(OSError, match="no space left"):
-            build(spark, config)
-    write(tmp_path / "log", "3.csv", [(f"new domain {n}", "u1", "i1", 1, 200) for n in range(9)])
-    build(spark, config)
-    named = {row["domain_id"]: row["domain_key"] for row in tables.read(spark, config.table("domains")).collect()}
-    samples = tables.read(spark, config.table("samples")).collect()
-    expected = Counter(row[0] for row in {row[:3] for row in day_one() + day_two() if row[1]})
-    found = Counter(named[row["domain_id"]] for row in samples)
-    assert found == expected + Counter(f"new domain {n}" for n in range(9))
-
-
-def test_of_a_delta_log_only_what_later_versions_added_is_read(spark, tmp_path, make_config):
-    log, schema = str(tmp_path / "my log %"), "domain STRING, user STRING, item STRING, label INT, time INT"
-    config = make_config("delta", log, *SETTINGS, LABELLED)
-    spark.createDataFrame(day_one(), schema).write.format("delta").save(log)
-    build(spark, config)
-    late = ("tail 1", "u7", "late item", 1, 3)
-    spark.createDataFrame([late], schema).write.format("delta").mode("append").save(log)
-    summary = build(spark, config)
-    assert (summary["rows_in"], summary["rows_kept"]) == (1, 1)
-    assert build(spark, config)["rows_in"] == 0
-
-
-@pytest.mark.parametrize("labelled", [True, False])
-def test_split_by_time_puts_later_rows_and_their_negatives_into_later_splits(spark, tmp_path, make_config, labelled):
-    rows = [("a", f"u{n % 3}", f"i{n}", 1, time) for n, time in enumerate([1, 5, 9, 10, 15, 19, 20, 25])]
-    write(tmp_path / "log", "1.csv", [*rows, ("a", "u1", "i99", 1, "")])
-    settings = ["data.columns.time=time", "data.split_at=[10,20]", *([LABELLED] if labelled else [])]
-    config = make_config("csv", tmp_path / "log", *settings)
-    summary = build(spark, config)
-    assert summary["rows_rejected"] == 1
-    items = {row["id"]: row["key"] for row in tables.read(spark, config.table("items")).collect()}
-    samples = tables.read(spark, config.table("samples")).collect()
-    split = {items[row["item_id"]]: row["split"] for row in samples if row["label"] == 1}
-    expected = ["train"] * 3 + ["val"] * 3 + ["test"] * 2
-    assert [split[f"i{n}"] for n in range(8)] == expected
-    if not labelled:
-        positives = Counter((row["user_id"], row["split"]) for row in samples if row["label"] == 1)
-        negatives = Counter((row["user_id"], row["split"]) for row in samples if row["label"] == 0)
-        assert set(negatives) == set(positives)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (["data.until=10"], "data.until needs the times of the rows: set data.columns.time"),
-        (["data.until=soon"], "a number or a timestamp"),
-        (["data.split_at=[1]"], "two times"),
-    ],
-)
-def test_times_that_cannot_be_used_are_refused(spark, tmp_path, make_config, settings, message):
-    write(tmp_path / "log", "1.csv", day_one())
-    with pytest.raises(UserError, match=message):
-        build(spark, make_config("csv", tmp_path / "log", *settings))
-
-
-def test_until_takes_the_rows_before_a_time_and_the_next_build_goes_on_there(spark, tmp_path, make_config):
-    write(tmp_path / "log", "1.csv", day_one() + day_two())
-    day = make_config("csv", tmp_path / "log", *SETTINGS, LABELLED, "data.until=1970-01-01T00:01:40")
-    assert build(spark, day)["rows_in"] == len(day_one())
-    rest = make_config("csv", tmp_path / "log", *SETTINGS, LABELLED, f"root={day.root}")
-    assert build(spark, rest)["rows_in"] == len(day_two()) + 1
+    assert Counter(map(str, contents(spark, config)["samples"])) == Counter(map(str, after["samples"]))
+    warm = replace(config, training=replace(config.training, warm_start=True))
+    summary = train(warm)
+    day_one_model = shared_version(config, newest_stored(config, take_snapshot(config).version))
+    assert read_manifest(Path(summary["model_path"]))["started_from"] == day_one_model
+    assert summary["samples"] == sum(take_snapshot(config).rows_by_bucket("train").values())
 
 
 def test_other_features_than_those_of_the_tables_are_refused(spark, grown):
-    config, _, _ = grown
+    config, *_ = grown
     config = replace(config, data=replace(config.data, features={"age": FeatureConfig(kind="dense")}))
-    with pytest.raises(UserError, match=r"have other data.features \(none\) and cannot grow"):
+    with pytest.raises(UserError, match=r"have other data.features \(age, city, .*\) and cannot grow"):
         build(spark, config)
-
-
-@pytest.mark.parametrize("grown", ["labelled"], indirect=True)
-@pytest.mark.parametrize("source", ["csv", "amazon"])
-def test_logs_that_tell_several_samples_of_a_pair_apart_are_refused(spark, grown, tmp_path, make_config, source):
-    settings = ["data.incremental=true", "data.ctr_ratio=0.5", f"root={grown[0].root}"]
-    before = versions(grown[0])
-    if source == "csv":
-        write(tmp_path / "log", "1.csv", [("a", "u1", "i1", 1, 1), ("a", "u1", "i1", 1, 2)])
-        settings.append("data.columns.event=time")
-    else:
-        reviews = [{"reviewerID": "u1", "asin": "i1", "overall": stars, "unixReviewTime": 1} for stars in (1, 5)]
-        (tmp_path / "log").mkdir()
-        (tmp_path / "log" / "a_5.json.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, reviews)).encode()))
-    with pytest.raises(UserError, match="several samples of a user and an item .* cannot grow"):
-        build(spark, make_config(source, tmp_path / "log", *settings))
-    assert versions(grown[0]) == before
