@@ -1,5 +1,6 @@
 import json
 import random
+import zipfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -237,6 +238,12 @@ def submitted(log, wheel, tmp_path_factory):
     done = submit(CLUSTER, *options, str(job), "--config", str(config), *SETTINGS)
     assert done.returncode == 0, done.stderr
     return load_config(str(config)), done
+
+
+def test_the_wheel_has_all_statements(wheel):
+    statements = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "sql").rglob("*.sql")}
+    with zipfile.ZipFile(wheel) as archive:
+        assert "sql/auc.sql" in statements <= set(archive.namelist())
 
 
 def test_the_wheel_gives_the_same_tables_on_a_cluster(spark, built, submitted):
