@@ -118,9 +118,10 @@ def _add(
         if before["samples"] != last["versions"]["samples"]:
             domains = domains.union(_shrunk(samples, config))
         of_changed = plan.join(domains.distinct(), "domain_id", "left_semi")
+        # each write has Spark plan anew what it keeps of that table: what follows needs these domains alone
         of_changed = spark.createDataFrame(of_changed.toPandas(), of_changed.schema)
         _merge(changed, plan, samples, owners, labelled, config)
-        for frame in (changed, plan, log):  # each write has Spark plan anew what it keeps of that table
+        for frame in (changed, plan, log):
             frame.unpersist()
         for owner in ("user", "item"):
             name, path = f"{owner}s", config.table(f"{owner}s")

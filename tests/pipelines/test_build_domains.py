@@ -12,12 +12,11 @@ from py4j.protocol import Py4JJavaError
 
 from pipelines import tables
 from pipelines.build_domains import build_domains
-from tests.jobs import AS_USERS_HAVE_IT, CLUSTER, submit
+from tests.jobs import AS_USERS_HAVE_IT, CLUSTER, REPOSITORY, submit
 from training.config import load_config
 from training.errors import UserError
 from training.vectors import load_vectors
 
-REPOSITORY = Path(__file__).parents[2]
 AMAZON = REPOSITORY.parent / "shared" / "data" / "amazon-mini5" / "stripped"
 SETTINGS = ("data.bucket_rows=150", "data.head_rows=60")
 TABLES = ("samples", "domains", "users", "items", "rejects")

@@ -90,11 +90,7 @@ def write(folder, name, rows):
 
 
 def contents(spark, config):
-    return {
-        name: [row.asDict() for row in tables.read(spark, config.table(name)).collect()]
-        for name in TABLES
-        if tables.exists(spark, config.table(name))
-    }
+    return {name: [row.asDict() for row in tables.read(spark, config.table(name)).collect()] for name in TABLES}
 
 
 def versions(config):
