@@ -20,9 +20,9 @@ from pyspark.sql import functions as F
 
 from pipelines.promotions import Served, find_served
 from pipelines.session import run_job
-from training.aside import written_aside
 from training.config import Config
 from training.errors import UserError
+from training.files.atomic_write import written_aside
 from training.serving import keys
 from training.tracking import open_run
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.aside import written_aside
 from training.batches import Columns, Rows
 from training.buffers import frozen_statistics
 from training.config import Config
+from training.files.atomic_write import written_aside
 from training.frameworks import SPECIFIC
 from training.frameworks.group_run import GroupRun, SpecificSettings
 from training.helpers import Helpers

@@ -20,10 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from training import rates
 from training.errors import UserError
+from training.files.mirror import local_path
 from training.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
-from training.passwords import holds_secret
+from training.redaction import holds_secret
 from training.schema import LENGTH
-from training.storage import local_path
 
 T = TypeVar("T")
 
@@ -214,7 +214,7 @@ class Config:
         return f"{root.rstrip('/')}/tables/{name}"
 
     def folder(self, *names: str) -> Path:
-        """A folder or file below ROOT on this machine; below its copy where ROOT is a URL, see training/storage.py."""
+        """A folder or file below ROOT on this machine; or below its local copy if ROOT is a URL."""
         return local_path(self.root).joinpath(*names)
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from training.passwords import hide_secrets
+from training.redaction import hide_secrets
 
 NO_SPACE = "No space left on device"  # as the system, Java and safetensors say it
 

@@ -16,8 +16,8 @@ from petastorm.workers_pool.thread_pool import ThreadPool
 
 from training.batches import Columns
 from training.errors import UserError
+from training.files.mirror import fetch
 from training.snapshot import DataFile, Snapshot
-from training.storage import fetch
 
 # Petastorm 0.13 is written for an older pyarrow, which the locked one still serves, with a warning a call.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")

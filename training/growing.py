@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training import checkpoint
 from training.config import Config
+from training.files import tensor_folder
 from training.provenance import made_now
 from training.schema import Schema
 from training.shard_files import Shards, load_shards
@@ -71,7 +71,7 @@ def grow_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, f
         "schema": snapshot.schema.to_json(),
         "made": {**made_now(), "config": asdict(config)},
     }
-    checkpoint.save(target / FOLDER, tensors, manifest, {FROZEN.format(name): path for name, path in files.items()})
+    tensor_folder.save(target / FOLDER, tensors, manifest, {FROZEN.format(name): path for name, path in files.items()})
 
 
 def start_from(source: Path, model: nn.Module, shards: Shards, config: Config, schema: Schema) -> None:
@@ -89,7 +89,7 @@ def _grown(source: Path, config: Config, schema: Schema) -> tuple[dict[str, Tens
     tables by domain, the mean of the domains that are there.
     """
     _, theta = load_theta(source, config)
-    tensors, manifest = checkpoint.load(source / FOLDER)
+    tensors, manifest = tensor_folder.load(source / FOLDER)
     for name, vocabulary in theta.vocabulary_of.items():
         if name in tensors and vocabulary not in config.training.sharded:
             table = tensors[name]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from training.aside import written_aside
 from training.batches import Columns
+from training.files.atomic_write import written_aside
 from training.hashing import hash_keys
 
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training import checkpoint, domain_parameters
+from training import domain_parameters
 from training.adapt import Adapted, Adapter, specific_settings
 from training.batches import Columns
 from training.config import Config
 from training.feed import read_buckets, share_out
+from training.files import tensor_folder
 from training.gathering import gather_helpers
 from training.metrics import DomainAuc
 from training.predict import predict, predict_specific
@@ -68,7 +69,7 @@ class InterleavedTrainer(Trainer):
         """Every rank saves its theta^i before rank 0 saves theta^S, without which they are not looked at."""
         epoch = self.progress.epoch
         own = _to_tensors(self.specific, "last") | _to_tensors(self._best_specific, "best")
-        checkpoint.save_epoch(self._specific_checkpoints(self.ranks.rank), epoch, own, {})
+        tensor_folder.save_epoch(self._specific_checkpoints(self.ranks.rank), epoch, own, {})
         self.ranks.wait()
         if self.ranks.is_root:  # an epoch that more ranks were cut off in
             for stale in set(self._saved(epoch)) - {self._specific_checkpoints(r) for r in range(self.ranks.size)}:
@@ -85,7 +86,7 @@ class InterleavedTrainer(Trainer):
             return
         own = set(self._own_domains())
         for folder in self._saved(self.progress.epoch):
-            tensors, _ = checkpoint.load(folder / f"epoch-{self.progress.epoch:05d}")
+            tensors, _ = tensor_folder.load(folder / f"epoch-{self.progress.epoch:05d}")
             self.specific |= _from_tensors(tensors, "last", own, self._device)
             self._best_specific |= _from_tensors(tensors, "best", own, self._device)
 

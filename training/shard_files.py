@@ -7,9 +7,9 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.aside import written_aside
 from training.config import Config
 from training.errors import UserError
+from training.files.atomic_write import written_aside
 from training.lookups import StoredTable
 from training.parameters import Parameters
 from training.ranks import Ranks

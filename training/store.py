@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from training import checkpoint
 from training.config import Config
 from training.errors import UserError
+from training.files import tensor_folder
 from training.frameworks import prepare
 from training.models import make_model
 from training.parameters import Parameters
@@ -60,13 +60,13 @@ def save_theta(
     if ranks.is_root:
         tensors = {name: value for name, value in model.state_dict().items() if name not in theta.frozen}
         files = {FROZEN.format(vocabulary): path for vocabulary, path in frozen.items()}
-        checkpoint.save(model_path / FOLDER, tensors, manifest, files)
+        tensor_folder.save(model_path / FOLDER, tensors, manifest, files)
     ranks.wait()
 
 
 def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, Parameters]:
     """The module with its parameters memory-mapped from disk, so that processes of one machine share them."""
-    tensors, manifest = checkpoint.load(model_path / FOLDER)
+    tensors, manifest = tensor_folder.load(model_path / FOLDER)
     schema = Schema.from_json(manifest["schema"])
     frozen = {
         vocabulary: open_vectors(model_path / FOLDER / FROZEN.format(vocabulary)) for vocabulary in manifest["frozen"]
@@ -95,4 +95,4 @@ def read_manifest(model_path: Path) -> dict:
     """What theta^S was made from: table_version, schema, frozen, progress. Raises UserError if there is none."""
     if not is_stored(model_path):
         raise UserError(f"model {model_path} does not exist: run training/train.py with the same config and settings")
-    return json.loads((model_path / FOLDER / checkpoint.STATE).read_text())
+    return json.loads((model_path / FOLDER / tensor_folder.STATE).read_text())

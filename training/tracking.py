@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from training.config import Config, flatten
-from training.passwords import hide_secrets
+from training.redaction import hide_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

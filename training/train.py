@@ -13,6 +13,7 @@ from training.config import Config, parse_arguments
 from training.device import choose_device
 from training.elastic import Pinned, is_elastic, run_elastically
 from training.errors import UserError, exit_with_user_errors, naming_full_disks
+from training.files.mirror import is_remote, mirror_of
 from training.frameworks import prepare
 from training.growing import find_origin, start_from
 from training.heads import adapt_heads
@@ -21,7 +22,6 @@ from training.models import build_model
 from training.ranks import Ranks
 from training.shard_files import add_tables, make_shards
 from training.snapshot import Snapshot, take_snapshot
-from training.storage import is_remote, mirror_of
 from training.store import load_theta, save_theta
 from training.tracking import open_run
 from training.trainer import Trainer

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training import checkpoint
 from training.adam import Moments
 from training.batches import Columns, Patch, cut_to_fit, to_features
 from training.config import Config
 from training.feed import plan_epoch, read_buckets
+from training.files import tensor_folder
+from training.files.mirror import mirror_of
 from training.frameworks import find_framework
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer
@@ -26,7 +27,6 @@ from training.ranks import Ranks
 from training.schema import LABEL
 from training.shard_files import ShardCheckpoints, Shards
 from training.snapshot import Snapshot
-from training.storage import mirror_of
 from training.tracking import Tracker
 
 PARTS = ("read", "wait", "pull", "push", "allreduce")  # of the time of a round, beside the inner steps
@@ -197,8 +197,8 @@ class Trainer:
 
     def _save(self) -> list[tuple[int, int]]:
         """Writes the checkpoint and returns the epoch and the best epoch of each that is there."""
-        checkpoint.save_epoch(self.checkpoints, self.progress.epoch, self._tensors(), asdict(self.progress))
-        return [(state["epoch"], state["best_epoch"]) for state in checkpoint.read_states(self.checkpoints)]
+        tensor_folder.save_epoch(self.checkpoints, self.progress.epoch, self._tensors(), asdict(self.progress))
+        return [(state["epoch"], state["best_epoch"]) for state in tensor_folder.read_states(self.checkpoints)]
 
     def _tensors(self) -> dict[str, Tensor]:
         groups = {"theta": self.theta.trained(), "best": self._best, "moments": self._inner.moments.state()}
@@ -206,7 +206,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Takes up the newest checkpoint, if there is one."""
-        found = checkpoint.load_last(self.checkpoints)
+        found = tensor_folder.load_last(self.checkpoints)
         if found is None:
             return
         tensors, state = found

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from training.adapt import specific_settings
 from training.config import Config
+from training.files.mirror import mirror_of
 from training.frameworks import find_framework
-from training.storage import mirror_of
 
 
 def shared_version(config: Config, table_version: int) -> str:

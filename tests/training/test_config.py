@@ -6,7 +6,7 @@ import pytest
 from training.config import Config, load_config, parse_arguments
 from training.errors import UserError, exit_with_user_errors
 from training.framework_names import SHARED, SPECIFIC, framework_name
-from training.passwords import hide_secrets
+from training.redaction import hide_secrets
 
 REPOSITORY = Path(__file__).parents[2]
 MINIMAL = "root: runs/x\ndata: {source: csv, path: log.csv}\n"

@@ -17,10 +17,10 @@ from tests.training.reference import (
     small_model,
 )
 from tests.training.some_ranks import CPU, two_rounds
-from training import checkpoint
 from training.adapt import Adapter
 from training.device import choose_device
 from training.errors import UserError
+from training.files import tensor_folder
 from training.helpers import Helpers
 from training.models import MODELS
 from training.parameters import Parameters
@@ -89,8 +89,8 @@ def test_theta_i_on_a_gpu_is_theta_i_on_the_cpu(rounds):
 def test_what_a_gpu_has_learned_is_saved_for_any_device(tmp_path):
     _, theta, moments = learned(GPU)
     saved = {**theta.trained(), **{f"moments.{name}": value for name, value in moments.state().items()}}
-    checkpoint.save(tmp_path / "one", saved, {})
-    loaded, _ = checkpoint.load(tmp_path / "one")
+    tensor_folder.save(tmp_path / "one", saved, {})
+    loaded, _ = tensor_folder.load(tmp_path / "one")
     assert all(value.device == CPU for value in loaded.values())
     assert_close(loaded, on_cpu(saved))
 

@@ -14,10 +14,10 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from tests.jobs import horovodrun
 from tests.training.reference import assert_close
-from training import checkpoint
 from training.config import load_config
 from training.errors import UserError
 from training.feed import read_buckets
+from training.files import tensor_folder
 from training.metrics import domain_auc
 from training.predict import predict
 from training.snapshot import take_snapshot
@@ -67,7 +67,7 @@ def test_a_kill_between_a_checkpoint_and_the_next_loses_no_shard_of_the_best_epo
     settings = [SHARDED, "framework.name=dn"]
     killed, whole = (built.copy(tmp_path / name) for name in ("killed", "whole"))
     once = train(built.config(*settings, whole, "training.epochs=4"))
-    save_epoch = checkpoint.save_epoch
+    save_epoch = tensor_folder.save_epoch
     for epoch in range(1, 5):
 
         def die(folder, at, *arguments, epoch=epoch):
@@ -75,7 +75,7 @@ def test_a_kill_between_a_checkpoint_and_the_next_loses_no_shard_of_the_best_epo
                 raise KeyboardInterrupt
             save_epoch(folder, at, *arguments)
 
-        monkeypatch.setattr(checkpoint, "save_epoch", die)
+        monkeypatch.setattr(tensor_folder, "save_epoch", die)
         with pytest.raises(KeyboardInterrupt):
             train(built.config(*settings, killed, "training.epochs=4"))
         assert_every_checkpoint_has_its_shards(model_path(built.config(killed), once["model_path"].rsplit("/")[-1]))
@@ -85,7 +85,7 @@ def test_a_kill_between_a_checkpoint_and_the_next_loses_no_shard_of_the_best_epo
 
 
 def assert_every_checkpoint_has_its_shards(folder):
-    for state in checkpoint.read_states(folder / "checkpoints"):
+    for state in tensor_folder.read_states(folder / "checkpoints"):
         for kind, epoch in (("last", state["epoch"]), ("best", state["best_epoch"])):
             assert list((folder / f"shards-{kind}-{epoch:05d}").glob("0of1.safetensors")), (kind, epoch)
 

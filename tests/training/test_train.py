@@ -14,10 +14,11 @@ from deltalake import DeltaTable
 
 from tests.jobs import horovodrun
 from tests.training.reference import LEARNED, assert_close
-from training import checkpoint, framework_names, vectors
+from training import framework_names, vectors
 from training.adapt import Adapter, specific_settings
 from training.errors import UserError
 from training.feed import read_buckets
+from training.files import tensor_folder
 from training.frameworks import SHARED, SPECIFIC
 from training.growing import find_origin
 from training.heads import gather_adapter
@@ -42,7 +43,7 @@ SUMMARY = {
 
 
 def theta_of(summary):
-    return checkpoint.load(Path(summary["model_path"]) / "theta")
+    return tensor_folder.load(Path(summary["model_path"]) / "theta")
 
 
 @pytest.mark.parametrize("framework", LEARNED)
@@ -90,9 +91,9 @@ def test_a_torn_checkpoint_is_passed_over(built, tmp_path):
     settings = ["framework.name=dn", built.copy(tmp_path)]
     folder = Path(train(built.config(*settings))["model_path"]) / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == ["epoch-00001", "epoch-00002"]
-    (folder / "epoch-00002" / checkpoint.TENSORS).write_bytes(b"torn")
+    (folder / "epoch-00002" / tensor_folder.TENSORS).write_bytes(b"torn")
     assert train(built.config(*settings))["epochs"] == 2
-    assert checkpoint.load_last(folder)[1]["epoch"] == 2
+    assert tensor_folder.load_last(folder)[1]["epoch"] == 2
 
 
 def test_the_best_epoch_is_restored_and_patience_ends_the_run(built):

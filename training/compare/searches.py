@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from training.aside import written_aside
 from training.compare.plan import CompareConfig, Work, budget, candidates, of_first_seed
+from training.files.atomic_write import written_aside
 from training.framework_names import framework_name
 
 

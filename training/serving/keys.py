@@ -12,8 +12,8 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 
-from training.aside import written_aside
 from training.batches import Columns, to_array
+from training.files.atomic_write import written_aside
 from training.ranking import UNKNOWN
 
 FILE = "{}of{}.arrow"

@@ -1,6 +1,6 @@
 import pytest
 
-from training.aside import written_aside
+from training.files.atomic_write import written_aside
 
 
 def write_half(path):

@@ -14,10 +14,10 @@ from obstore.store import from_url
 
 from pipelines.evaluate import evaluate
 from tests.jobs import free_port, horovodrun
-from training import checkpoint, storage
 from training.errors import UserError
+from training.files import mirror, tensor_folder
+from training.files.mirror import Mirror, fetch, local_path
 from training.snapshot import read_columns, take_snapshot
-from training.storage import Mirror, fetch, local_path
 from training.train import train
 from training.versions import model_path, shared_version
 
@@ -54,7 +54,7 @@ def bucket(server, tmp_path, monkeypatch):
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    storage._store.cache_clear()
+    mirror._store.cache_clear()
     return f"{BUCKET}/{tmp_path.name}"
 
 
@@ -62,7 +62,7 @@ def put_tables(built, root):
     for path in (built.root / "tables").rglob("*"):
         if path.is_file():
             url = f"{root}/tables/{path.relative_to(built.root / 'tables')}"
-            obstore.put(*storage._open(url), path)
+            obstore.put(*mirror._open(url), path)
 
 
 def names_in(root, prefix):
@@ -96,8 +96,8 @@ def test_two_machines_train_out_of_a_bucket_and_two_new_ones_go_on(built, bucket
     assert sorted(set(written)) == domains.domain_id[domains.head].tolist()
     folder = model_path(config, shared_version(config, take_snapshot(config).version))
     Mirror(config.root, folder).pull()
-    theirs, _ = checkpoint.load(Path(once["model_path"]) / "theta")
-    ours, _ = checkpoint.load(folder / "theta")
+    theirs, _ = tensor_folder.load(Path(once["model_path"]) / "theta")
+    ours, _ = tensor_folder.load(folder / "theta")
     assert {name: value.tolist() for name, value in ours.items()} == {
         name: value.tolist() for name, value in theirs.items()
     }
@@ -118,7 +118,7 @@ def test_a_file_that_a_bucket_has_lost_is_named_before_training(built, bucket):
     put_tables(built, bucket)
     config = built.config(f"root={bucket}", "framework.name=joint")
     lost = take_snapshot(config).files[0].path
-    obstore.delete(*storage._open(lost))
+    obstore.delete(*mirror._open(lost))
     with pytest.raises(UserError, match=f"lacks 1 of .* as {lost}"):
         train(config)
 
@@ -152,7 +152,7 @@ def test_a_blob_that_is_not_what_its_name_says_is_refused(bucket):
     (folder / "tensors").write_text("whole")
     Mirror(bucket, folder).publish()
     [blob] = names_in(f"{bucket}/models/a", "blobs")
-    obstore.put(*storage._open(f"{bucket}/models/a/{blob}"), b"who")
+    obstore.put(*mirror._open(f"{bucket}/models/a/{blob}"), b"who")
     (folder / "tensors").unlink()
     with pytest.raises(RuntimeError, match="is not what its name says"):
         Mirror(bucket, folder).pull()

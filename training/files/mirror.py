@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import obstore
 from obstore.store import ObjectStore, from_url
 
-from training.aside import written_aside
+from training.files.atomic_write import written_aside
 
 if TYPE_CHECKING:
     from training.ranks import Ranks

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.aside import written_aside
+from training.files.atomic_write import written_aside
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 KEEP = 2
