@@ -24,7 +24,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from benchmarks.figures import print_figures
 from training.batches import Patch, domain_walk
 from training.config import Config, load_config
-from training.device import use_cpu
+from training.distributed.device import use_cpu
 from training.feed import read_buckets
 from training.models import build_model
 from training.parameters import Parameters

@@ -16,7 +16,8 @@ from benchmarks.figures import print_figures
 from training.adapt import Adapter
 from training.batches import Columns, Patch
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
-from training.device import choose_device, use_cpu
+from training.distributed.device import choose_device, use_cpu
+from training.distributed.ranks import Ranks
 from training.frameworks import SHARED, prepare
 from training.frameworks.group_run import SpecificSettings
 from training.frameworks.run import Run
@@ -24,7 +25,6 @@ from training.helpers import Helpers
 from training.inner import InnerOptimizer
 from training.models import build_model
 from training.parameters import Parameters
-from training.ranks import Ranks
 from training.schema import Schema
 
 DOMAINS, ROWS, USERS, ITEMS = 951, 60_000, 600, 9_000

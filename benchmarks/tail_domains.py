@@ -16,7 +16,7 @@ from pipelines.adaptation import ModelKey, open_adapter
 from training.adapt import Adapter
 from training.batches import Columns
 from training.config import load_config
-from training.device import use_cpu
+from training.distributed.device import use_cpu
 from training.feed import read_buckets
 from training.gathering import select
 from training.snapshot import take_snapshot

@@ -16,7 +16,7 @@ from torch import nn
 from training.adapt import Adapted, Adapter, specific_settings
 from training.batches import Columns, to_array
 from training.config import Config
-from training.device import use_cpu
+from training.distributed.device import use_cpu
 from training.feed import ORDER
 from training.parameters import Parameters
 from training.schema import Schema

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 
 from pipelines.adaptation import ModelKey, open_theta
 from training.batches import Columns, to_features
-from training.device import use_cpu
+from training.distributed.device import use_cpu
 from training.domain_parameters import from_row
 from training.predict import domain_logits
 from training.ranking import CANDIDATES, rank_items

@@ -5,7 +5,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.adaptation import ModelKey, open_theta, to_columns
-from training.device import use_cpu
+from training.distributed.device import use_cpu
 from training.domain_parameters import from_row
 from training.feed import ORDER
 from training.predict import predict, predict_specific

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from training.adapt import Adapter
 from training.config import Config
+from training.distributed.ranks import Ranks
 from training.gathering import gather_rows
-from training.ranks import Ranks
 from training.snapshot import Snapshot
 
 DOMAINS_AT_A_TIME = 8

@@ -4,9 +4,9 @@ import numpy as np
 
 from training.batches import Columns
 from training.config import Config
+from training.distributed.ranks import Ranks
 from training.feed import plan_epoch, read_buckets
 from training.helpers import Helpers, choose_helper_domains
-from training.ranks import Ranks
 from training.snapshot import Snapshot
 
 

@@ -12,10 +12,10 @@ from training.adapt import Adapted, Adapter, choose_rounds, helpers_path, size_g
 from training.batches import Columns
 from training.config import Config, FrameworkConfig
 from training.directions import gather_directions
+from training.distributed.ranks import Ranks
 from training.feed import read_buckets, share_out
 from training.gathering import gather_helpers, select
 from training.parameters import Parameters
-from training.ranks import Ranks
 from training.snapshot import Domains, Snapshot
 from training.versions import model_path
 

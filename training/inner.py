@@ -13,9 +13,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from training.adam import Moments
 from training.batches import Batch
 from training.buffers import frozen_statistics
+from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.parameters import Parameters
-from training.ranks import Ranks
 from training.vocabularies import number_ids
 
 FEWEST_ROWS = 8  # that tell statistics anything: a batch normalisation cannot normalise a single row

@@ -14,12 +14,12 @@ from training import domain_parameters
 from training.adapt import Adapted, Adapter, specific_settings
 from training.batches import Columns
 from training.config import Config
+from training.distributed.ranks import Ranks
 from training.feed import read_buckets, share_out
 from training.files import tensor_folder
 from training.gathering import gather_helpers
 from training.metrics import DomainAuc
 from training.predict import predict, predict_specific
-from training.ranks import Ranks
 from training.shard_files import Shards
 from training.snapshot import Snapshot
 from training.specific import Specific

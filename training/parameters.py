@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from training.adam import Moments
+from training.distributed.ranks import Ranks
 from training.lookups import PulledTable, Table
-from training.ranks import Ranks
 from training.shards import Shard
 from training.vocabularies import by_vocabulary, distinct_ids
 

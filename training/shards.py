@@ -7,8 +7,8 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
+from training.distributed.ranks import Ranks
 from training.hashing import hash_keys
-from training.ranks import Ranks
 
 
 def draw_rows(ids: np.ndarray, dim: int, scale: float, key: int) -> np.ndarray:

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from training.config import Config
+from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks import prepare
 from training.models import make_model
 from training.parameters import Parameters
 from training.provenance import made_now
-from training.ranks import Ranks
 from training.schema import Schema
 from training.shard_files import look_up, save_shards
 from training.snapshot import Snapshot

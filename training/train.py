@@ -10,8 +10,9 @@ from dataclasses import asdict
 from functools import partial
 
 from training.config import Config, parse_arguments
-from training.device import choose_device
-from training.elastic import Pinned, is_elastic, run_elastically
+from training.distributed.device import choose_device
+from training.distributed.elastic import Pinned, is_elastic, run_elastically
+from training.distributed.ranks import Ranks
 from training.errors import UserError, exit_with_user_errors, naming_full_disks
 from training.files.mirror import is_remote, mirror_of
 from training.frameworks import prepare
@@ -19,7 +20,6 @@ from training.growing import find_origin, start_from
 from training.heads import adapt_heads
 from training.interleave import InterleavedTrainer
 from training.models import build_model
-from training.ranks import Ranks
 from training.shard_files import add_tables, make_shards
 from training.snapshot import Snapshot, take_snapshot
 from training.store import load_theta, save_theta
@@ -33,7 +33,7 @@ def train(config: Config, pinned: Pinned | None = None) -> dict:
     """Runs the whole command on this rank and returns the summary.
 
     Args:
-        pinned: of a run whose ranks may change, see training/elastic.py.
+        pinned: of a run whose ranks may change, see training/distributed/elastic.py.
 
     Raises:
         UserError

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from training.adam import Moments
 from training.batches import Columns, Patch, cut_to_fit, to_features
 from training.config import Config
+from training.distributed.ranks import Ranks
 from training.feed import plan_epoch, read_buckets
 from training.files import tensor_folder
 from training.files.mirror import mirror_of
@@ -23,7 +24,6 @@ from training.inner import InnerOptimizer
 from training.metrics import DomainAuc, domain_auc
 from training.parameters import Parameters
 from training.predict import predict
-from training.ranks import Ranks
 from training.schema import LABEL
 from training.shard_files import ShardCheckpoints, Shards
 from training.snapshot import Snapshot

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from training.ranks import Ranks
+from training.distributed.ranks import Ranks
 
 
 def main(fault):

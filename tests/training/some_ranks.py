@@ -8,10 +8,10 @@ import torch
 from tests.training.reference import LEARNED, SIZES, named, random_rows, small_model
 from training.batches import Patch
 from training.config import FrameworkConfig, TrainingConfig
+from training.distributed.ranks import Ranks
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer
 from training.parameters import Parameters
-from training.ranks import Ranks
 from training.shards import Shard
 
 FRAMEWORK, TRAINING = FrameworkConfig(outer_lr=0.3), TrainingConfig(batch_size=8)

@@ -11,6 +11,7 @@ from tests.training.reference import LEARNED, SCHEMA, named, random_rows, small_
 from training.adapt import Adapter
 from training.batches import Patch
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
+from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED
 from training.frameworks.group_run import SpecificSettings
@@ -20,7 +21,6 @@ from training.inner import InnerOptimizer
 from training.models import build_model
 from training.parameters import Parameters
 from training.predict import predict
-from training.ranks import Ranks
 
 RECHUB = "tests.training.rechub:RechubDCN"
 TRAIN, VAL = random_rows(120, seed=1), random_rows(60, seed=2)

@@ -9,12 +9,12 @@ import torch
 from tests.training.reference import LEARNED, PlainAdam, assert_close, loss_of, named, random_rows, small_model, walk
 from training.batches import Patch, domain_walk, shuffled_batches
 from training.config import FrameworkConfig, TrainingConfig
+from training.distributed.ranks import Ranks
 from training.frameworks import SHARED
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer
 from training.models import MODELS
 from training.parameters import Parameters
-from training.ranks import Ranks
 
 LR = 0.01
 ROWS = random_rows(40)

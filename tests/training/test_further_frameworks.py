@@ -24,6 +24,7 @@ from tests.training.reference import (
 from training.adapt import Adapter
 from training.batches import Patch, domain_walk
 from training.config import FrameworkConfig, TrainingConfig
+from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED
 from training.frameworks.pcgrad import projection_weights
@@ -31,7 +32,6 @@ from training.frameworks.run import Run, in_groups
 from training.helpers import Helpers
 from training.inner import InnerOptimizer
 from training.parameters import Parameters
-from training.ranks import Ranks
 
 LR = 0.01
 ROWS = random_rows(40)

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from training.distributed.ranks import Ranks
 from training.lookups import StoredTable
-from training.ranks import Ranks
 from training.shards import Shard, draw_rows, table_key
 
 HUGE = 100_000_000

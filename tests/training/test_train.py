@@ -16,13 +16,13 @@ from tests.jobs import horovodrun
 from tests.training.reference import LEARNED, assert_close
 from training import framework_names, vectors
 from training.adapt import Adapter, specific_settings
+from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.feed import read_buckets
 from training.files import tensor_folder
 from training.frameworks import SHARED, SPECIFIC
 from training.growing import find_origin
 from training.heads import gather_adapter
-from training.ranks import Ranks
 from training.snapshot import read_columns, take_snapshot
 from training.store import FOLDER, load_theta
 from training.train import refuse_idle_ranks, train

@@ -22,7 +22,7 @@ from obstore.store import ObjectStore, from_url
 from training.files.atomic_write import written_aside
 
 if TYPE_CHECKING:
-    from training.ranks import Ranks
+    from training.distributed.ranks import Ranks
 
 MANIFEST, BLOBS = "manifest.json", "blobs"
 CHUNK = 1 << 24

@@ -8,9 +8,9 @@ import numpy as np
 
 from training.batches import Patch, domain_walk
 from training.config import FrameworkConfig, TrainingConfig
+from training.distributed.ranks import Ranks
 from training.inner import Gradients, InnerOptimizer, Objective, mean_loss
 from training.parameters import Parameters
-from training.ranks import Ranks
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from training.batches import Columns, to_features
 from training.config import restore_config
-from training.device import use_cpu
+from training.distributed.device import use_cpu
 from training.domain_parameters import from_row
 from training.errors import UserError
 from training.predict import domain_logits

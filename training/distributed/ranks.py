@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.distributed.stall_watch import Watch
 from training.errors import UserError
-from training.watch import Watch
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from tests.jobs import REPOSITORY, horovodrun
-from training.launch import how_ended
+from training.distributed.launcher import how_ended
 
 
 def run(fault, **variables):

@@ -15,7 +15,7 @@ from tests.training.test_sharded_run import SHARDED, val_auc
 from training.snapshot import take_snapshot
 from training.store import read_manifest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOSTS = ("localhost", "127.0.0.1", "127.1")  # names of this machine, each a host to Horovod
 EPOCHS = 40
 

@@ -1,6 +1,6 @@
 """A GPU computes what the CPU does. Skipped where there is none; it needs neither Spark nor the other fixtures:
 
-python -m pytest --noconftest tests/training/test_device.py
+python -m pytest --noconftest tests/training/distributed/test_device.py
 """
 
 from dataclasses import replace
@@ -18,14 +18,14 @@ from tests.training.reference import (
 )
 from tests.training.some_ranks import CPU, two_rounds
 from training.adapt import Adapter
-from training.device import choose_device
+from training.distributed.device import choose_device
+from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder
 from training.helpers import Helpers
 from training.models import MODELS
 from training.parameters import Parameters
 from training.predict import predict, predict_specific
-from training.ranks import Ranks
 
 GPU = torch.device("cuda")
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
