@@ -14,8 +14,9 @@ from deltalake import DeltaTable
 
 from tests.jobs import horovodrun
 from tests.training.reference import LEARNED, assert_close
-from training import framework_names, vectors
+from training import vectors
 from training.adapt import Adapter, specific_settings
+from training.config import framework_names
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.feed import read_buckets

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from training.compare.plan import CompareConfig, Work, budget, candidates, of_first_seed
+from training.config.framework_names import framework_name
 from training.files.atomic_write import written_aside
-from training.framework_names import framework_name
 
 
 def parts(work: Work) -> set[str]:

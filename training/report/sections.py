@@ -8,7 +8,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from training.config import Config
-from training.framework_names import framework_name
+from training.config.framework_names import framework_name
 from training.plots import COLOR, OTHER_COLORS, axes
 from training.snapshot import open_table, published_versions, take_snapshot
 from training.store import is_stored, read_manifest, state_of

@@ -7,10 +7,10 @@ from statistics import mean
 import pytest
 
 from training.compare.plan import load_plan
-from training.framework_names import framework_pair
-from training.rates import INNER, SPECIFIC_INNER, inner_rate, outer_rate
+from training.config.framework_names import framework_pair
+from training.config.rates import INNER, SPECIFIC_INNER, inner_rate, outer_rate
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = ("ml_latest_small", "planted", "planted_0", "ml_1m_genre")
 
 

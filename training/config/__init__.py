@@ -18,10 +18,10 @@ import yaml
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from training import rates
+from training.config import rates
+from training.config.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
 from training.errors import UserError
 from training.files.mirror import local_path
-from training.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
 from training.redaction import holds_secret
 from training.schema import LENGTH
 
@@ -153,7 +153,9 @@ class FrameworkConfig:
     name: str | None = None  # a preset that sets shared and specific, unless they are given
     shared: str | None = None  # how theta^S is learned: one of SHARED; none leaves it as it was drawn
     specific: str | None = None  # what a domain adds: one of SPECIFIC
-    inner_lr: float | None = None  # of Adam; alpha of Algorithm 1; absent: the framework's own, in training/rates.py
+    inner_lr: float | None = (
+        None  # of Adam; alpha of Algorithm 1; absent: the framework's own, in training/config/rates.py
+    )
     outer_lr: float | None = None  # beta of Algorithm 1, and of Reptile's outer step; absent: likewise
     meta_lr: float = 1e-2  # MAML, MLDG: the rate of the step that is looked ahead
     meta_share: float = 0.2  # MAML: of a batch's rows, MLDG: of the domains that this step is judged by
@@ -238,7 +240,7 @@ def parse_arguments(arguments: Sequence[str]) -> Config:
 
 def split_arguments(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The file and the settings of `--config FILE key=value ...`."""
-    parser = argparse.ArgumentParser(description="Settings are described in training/config.py.")
+    parser = argparse.ArgumentParser(description="Settings are described in training/config/__init__.py.")
     parser.add_argument("--config", required=True, help="a YAML file, as those in conf/")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="dotted keys that override the file")
     parsed = parser.parse_args(arguments)

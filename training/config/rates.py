@@ -2,7 +2,7 @@
 
 For theta^S the best of the candidates that conf/compare/table_x.yaml gives each framework, and for theta^i of those
 that it gives what a domain adds: by the mean over its data sets of the mean-domain AUC on validation rows, with MLP.
-docs/results/table_x/search.json has what was found; tests/training/test_rates.py holds this file to it.
+docs/results/table_x/search.json has what was found; tests/training/config/test_rates.py holds this file to it.
 """
 
 INNER = {  # of framework.shared: framework.inner_lr

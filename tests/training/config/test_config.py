@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from training.config import Config, load_config, parse_arguments
+from training.config.framework_names import SHARED, SPECIFIC, framework_name
 from training.errors import UserError, exit_with_user_errors
-from training.framework_names import SHARED, SPECIFIC, framework_name
 from training.redaction import hide_secrets
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 MINIMAL = "root: runs/x\ndata: {source: csv, path: log.csv}\n"
 
 
