@@ -22,15 +22,15 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.figures import print_figures
-from training.batches import Patch, domain_walk
 from training.config import Config, load_config
+from training.data.batches import Patch, domain_walk
+from training.data.frozen_vectors import load_vectors
+from training.data.petastorm_reader import read_buckets
+from training.data.snapshot import take_snapshot
 from training.distributed.device import use_cpu
-from training.feed import read_buckets
 from training.models import build_model
 from training.parameters import Parameters
-from training.snapshot import take_snapshot
 from training.store import read_manifest
-from training.vectors import load_vectors
 
 CONFIG = "conf/taobao_online.yaml"
 TRAINED = ["model.user_vectors=null", "model.item_vectors=null"]

@@ -14,8 +14,9 @@ import torch
 
 from benchmarks.figures import print_figures
 from training.adapt import Adapter
-from training.batches import Columns, Patch
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
+from training.data.batches import Columns, Patch
+from training.data.schema import Schema
 from training.distributed.device import choose_device, use_cpu
 from training.distributed.ranks import Ranks
 from training.frameworks import SHARED, prepare
@@ -25,7 +26,6 @@ from training.helpers import Helpers
 from training.inner import InnerOptimizer
 from training.models import build_model
 from training.parameters import Parameters
-from training.schema import Schema
 
 DOMAINS, ROWS, USERS, ITEMS = 951, 60_000, 600, 9_000
 REPEATS = 3

@@ -28,8 +28,8 @@ from pipelines.evaluate import evaluate
 from pipelines.session import spark_session
 from training.compare import baselines
 from training.config import load_config
+from training.data.snapshot import read_columns
 from training.metrics import domain_auc
-from training.snapshot import read_columns
 
 SEEDS = (0, 1, 2)
 METHODS = ("optimum", "popularity", "linear", "joint", "alternate", "dn", "mamdr", "joint_dr")

@@ -13,14 +13,14 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.figures import print_figures
-from training.batches import Batch, Columns, Patch
 from training.config import ModelConfig
+from training.data.batches import Batch, Columns, Patch
+from training.data.schema import Schema
 from training.distributed.device import use_cpu
 from training.distributed.ranks import Ranks
 from training.inner import InnerOptimizer
 from training.models import build_model
 from training.parameters import Parameters
-from training.schema import Schema
 from training.shard_files import add_tables
 from training.shards import Shard
 

@@ -10,7 +10,7 @@
 from pipelines.notebook import show, start
 from pipelines.train_on_spark import train_on_spark
 from training.plots import COLOR, OTHER_COLORS, axes
-from training.snapshot import take_snapshot
+from training.data.snapshot import take_snapshot
 from training.store import read_manifest
 from training.versions import model_path, shared_version
 

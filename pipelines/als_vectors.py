@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 from pipelines import tables
 from pipelines.session import persisting, run_job
 from training.config import Config
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.snapshot import take_snapshot
 
 MOST_IDS = 2**31 - 1  # Spark's ALS numbers users and items by 32 bits
 

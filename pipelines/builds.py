@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 
 from pipelines import tables
 from training.config import Config, DataConfig
+from training.data.snapshot import MARK, READ, left_behind, require_version
 from training.errors import UserError
-from training.snapshot import MARK, READ, left_behind, require_version
 
 OF_A_DAY = ("since", "until", "since_version", "incremental")  # settings of data
 BELONGING = ("samples", "domains", "users", "items")  # to a model
@@ -22,7 +22,7 @@ USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 @contextmanager
 def marked(spark: SparkSession) -> Iterator[None]:
-    """Lets the commits of the block carry the mark of a build, and of this one alone; see training/snapshot.py."""
+    """Lets the commits of the block carry the mark of a build, and of this one alone; see training/data/snapshot.py."""
     spark.conf.set(USER_METADATA, f"{MARK} {uuid.uuid4()}")
     try:
         yield

@@ -10,8 +10,8 @@ from pyspark.sql import SparkSession
 
 from pipelines import builds, tables
 from training.config import Config
+from training.data.snapshot import require_version
 from training.errors import UserError
-from training.snapshot import require_version
 
 
 def require_sound(spark: SparkSession, config: Config) -> None:

@@ -16,8 +16,8 @@ from pipelines.scoring import score
 from pipelines.session import persisting, run_job
 from training.config import Config
 from training.config.framework_names import framework_name
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.snapshot import take_snapshot
 from training.tracking import open_run
 
 SPLIT = "test"

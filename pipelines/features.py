@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pipelines.cleaning import Features, last
 from pipelines.ids import dense_ids
 from training.config import FeatureConfig
-from training.schema import LENGTH
+from training.data.schema import LENGTH
 
 VOCABULARIES = "feature STRING, key STRING, id BIGINT"
 FEATURES = (

@@ -11,9 +11,9 @@ from pipelines import builds, tables
 from pipelines.adaptation import ModelKey
 from pipelines.features import of
 from training.config import Config, restore_config
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.growing import newest_stored
-from training.snapshot import take_snapshot
 
 
 @dataclass(frozen=True)

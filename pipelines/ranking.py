@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from pipelines.adaptation import ModelKey, open_theta
-from training.batches import Columns, to_features
+from training.data.batches import Columns, to_features
 from training.distributed.device import use_cpu
 from training.domain_parameters import from_row
 from training.predict import domain_logits

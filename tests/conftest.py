@@ -20,7 +20,7 @@ from tests.jobs import SHORT, environment_of_jobs
 from tests.one_jvm import one_spark
 from tests.settings import DATA, FRAMEWORK, SIZES
 from training.config import load_config
-from training.snapshot import take_snapshot
+from training.data.snapshot import take_snapshot
 from training.versions import model_path
 
 

@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from pipelines.negatives import draw_negatives
 from pipelines.splits import OPEN, split_rows
-from training.batches import cut_to_fit
-from training.feed import plan_epoch, share_out
+from training.data.batches import cut_to_fit
+from training.data.petastorm_reader import plan_epoch, share_out
 from training.hashing import hash_keys, permute
 from training.metrics import domain_auc
 

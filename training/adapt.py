@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.batches import Columns, Rows
 from training.buffers import frozen_statistics
 from training.config import Config
+from training.data.batches import Columns, Rows
+from training.data.id_numbering import distinct_ids
 from training.files.atomic_write import written_aside
 from training.frameworks import SPECIFIC
 from training.frameworks.group_run import GroupRun, SpecificSettings
@@ -21,7 +22,6 @@ from training.metrics import domain_auc
 from training.parameters import Parameters
 from training.predict import MOST_DOMAINS, predict_group
 from training.specific import Group, Specific
-from training.vocabularies import distinct_ids
 
 MOST_ROWS = 32_768  # in a step of a group
 MOST_GROUPS = 8  # that choose their rounds

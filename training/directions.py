@@ -12,9 +12,9 @@ from torch import Tensor
 
 from training.adapt import Adapter
 from training.config import Config
+from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.gathering import gather_rows
-from training.snapshot import Snapshot
 
 DOMAINS_AT_A_TIME = 8
 

@@ -8,8 +8,8 @@ import torch
 from deltalake import WriterProperties, write_deltalake
 
 from training.adapt import Adapted
+from training.data.snapshot import read_columns
 from training.parameters import Parameters
-from training.snapshot import read_columns
 from training.specific import Specific
 
 # A row is as large as a network: Spark reads up to 4,096 rows of a row group at once, and a server all of them for one.

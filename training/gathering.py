@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from training.batches import Columns
 from training.config import Config
+from training.data.batches import Columns
+from training.data.petastorm_reader import plan_epoch, read_buckets
+from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
-from training.feed import plan_epoch, read_buckets
 from training.helpers import Helpers, choose_helper_domains
-from training.snapshot import Snapshot
 
 
 def gather_helpers(config: Config, snapshot: Snapshot, ranks: Ranks) -> Helpers:

@@ -9,14 +9,14 @@ from tqdm import tqdm
 
 from training import domain_parameters
 from training.adapt import Adapted, Adapter, choose_rounds, helpers_path, size_groups, specific_settings
-from training.batches import Columns
 from training.config import Config, FrameworkConfig
+from training.data.batches import Columns
+from training.data.petastorm_reader import read_buckets, share_out
+from training.data.snapshot import Domains, Snapshot
 from training.directions import gather_directions
 from training.distributed.ranks import Ranks
-from training.feed import read_buckets, share_out
 from training.gathering import gather_helpers, select
 from training.parameters import Parameters
-from training.snapshot import Domains, Snapshot
 from training.versions import model_path
 
 

@@ -12,16 +12,16 @@ from tqdm import tqdm
 
 from training import domain_parameters
 from training.adapt import Adapted, Adapter, specific_settings
-from training.batches import Columns
 from training.config import Config
+from training.data.batches import Columns
+from training.data.petastorm_reader import read_buckets, share_out
+from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
-from training.feed import read_buckets, share_out
 from training.files import tensor_folder
 from training.gathering import gather_helpers
 from training.metrics import DomainAuc
 from training.predict import predict, predict_specific
 from training.shard_files import Shards
-from training.snapshot import Snapshot
 from training.specific import Specific
 from training.trainer import Trainer
 

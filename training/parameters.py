@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from training.adam import Moments
+from training.data.id_numbering import by_vocabulary, distinct_ids
 from training.distributed.ranks import Ranks
 from training.lookups import PulledTable, Table
 from training.shards import Shard
-from training.vocabularies import by_vocabulary, distinct_ids
 
 FIRST, SECOND = "first.", "second."  # the moments of a sharded table, as tables of its shard
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from training.batches import Columns, Rows, to_features
+from training.data.batches import Columns, Rows, to_features
+from training.data.id_numbering import number_ids
+from training.data.schema import LABEL
 from training.lookups import are_elsewhere
 from training.parameters import Parameters
-from training.schema import LABEL
 from training.specific import Group, Specific, group_logits, unflatten
-from training.vocabularies import number_ids
 
 PREDICT_ROWS = 65_536  # in one forward pass
 MOST_DOMAINS = 64  # side by side

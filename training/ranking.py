@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from training.batches import Columns, to_array
+from training.data.batches import Columns, to_array
+from training.data.schema import LENGTH, Schema
 from training.predict import PREDICT_ROWS
-from training.schema import LENGTH, Schema
 
 CANDIDATES = "candidates"
 UNKNOWN = -1  # the id of what the model does not know

@@ -8,12 +8,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.config import Config
+from training.data.schema import Schema
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files.atomic_write import written_aside
 from training.lookups import StoredTable
 from training.parameters import Parameters
-from training.schema import Schema
 from training.shards import Shard, table_key
 
 Shards = Mapping[str, Shard]  # by vocabulary

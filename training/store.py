@@ -13,6 +13,9 @@ import torch
 from torch import nn
 
 from training.config import Config
+from training.data.frozen_vectors import open_vectors
+from training.data.schema import Schema
+from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder
@@ -20,10 +23,7 @@ from training.frameworks import prepare
 from training.models import make_model
 from training.parameters import Parameters
 from training.provenance import made_now
-from training.schema import Schema
 from training.shard_files import look_up, save_shards
-from training.snapshot import Snapshot
-from training.vectors import open_vectors
 from training.versions import trained_state
 
 FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from functools import partial
 
 from training.config import Config, parse_arguments
+from training.data.frozen_vectors import align_vectors, open_vectors
+from training.data.snapshot import Snapshot, take_snapshot
 from training.distributed.device import choose_device
 from training.distributed.elastic import Pinned, is_elastic, run_elastically
 from training.distributed.ranks import Ranks
@@ -21,11 +23,9 @@ from training.heads import adapt_heads
 from training.interleave import InterleavedTrainer
 from training.models import build_model
 from training.shard_files import add_tables, make_shards
-from training.snapshot import Snapshot, take_snapshot
 from training.store import load_theta, save_theta
 from training.tracking import open_run
 from training.trainer import Trainer
-from training.vectors import align_vectors, open_vectors
 from training.versions import model_path, shared_version, specific_version, trained_state
 
 

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.adam import Moments
-from training.batches import Columns, Patch, cut_to_fit, to_features
 from training.config import Config
+from training.data.batches import Columns, Patch, cut_to_fit, to_features
+from training.data.petastorm_reader import plan_epoch, read_buckets
+from training.data.schema import LABEL
+from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
-from training.feed import plan_epoch, read_buckets
 from training.files import tensor_folder
 from training.files.mirror import mirror_of
 from training.frameworks import find_framework
@@ -24,9 +26,7 @@ from training.inner import InnerOptimizer
 from training.metrics import DomainAuc, domain_auc
 from training.parameters import Parameters
 from training.predict import predict
-from training.schema import LABEL
 from training.shard_files import ShardCheckpoints, Shards
-from training.snapshot import Snapshot
 from training.tracking import Tracker
 
 PARTS = ("read", "wait", "pull", "push", "allreduce")  # of the time of a round, beside the inner steps

@@ -17,9 +17,9 @@ from pipelines.evaluate import evaluate
 from pipelines.score import score
 from tests.settings import FRAMEWORK
 from training.config import load_config
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.list_models import list_models
-from training.snapshot import take_snapshot
 from training.store import load_theta
 from training.train import train
 from training.versions import model_path, shared_version

@@ -5,9 +5,9 @@ import pytest
 from chispa import assert_df_equality
 
 from pipelines.als_vectors import als_vectors, training_positives
-from training.snapshot import take_snapshot
+from training.data.frozen_vectors import load_vectors
+from training.data.snapshot import take_snapshot
 from training.train import train
-from training.vectors import load_vectors
 
 
 def test_only_positives_of_the_training_rows_count(spark):

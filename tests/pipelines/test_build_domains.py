@@ -14,8 +14,8 @@ from pipelines import tables
 from pipelines.build_domains import build_domains
 from tests.jobs import AS_USERS_HAVE_IT, CLUSTER, REPOSITORY, submit
 from training.config import load_config
+from training.data.frozen_vectors import load_vectors
 from training.errors import UserError
-from training.vectors import load_vectors
 
 AMAZON = REPOSITORY.parent / "shared" / "data" / "amazon-mini5" / "stripped"
 SETTINGS = ("data.bucket_rows=150", "data.head_rows=60")

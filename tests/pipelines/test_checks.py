@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from pipelines import build_domains, growth, tables
 from pipelines.samples import refuse_doubles
+from training.data.snapshot import published_versions, take_snapshot
 from training.errors import UserError
-from training.snapshot import published_versions, take_snapshot
 from training.train import train
 
 SETTINGS = ("data.columns.label=label", "data.columns.time=time")

@@ -6,8 +6,8 @@ import pytest
 
 from pipelines.train_on_spark import train_on_spark
 from tests.jobs import standalone, submit
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.snapshot import take_snapshot
 
 
 def test_executors_of_a_standalone_master_train(built, tmp_path):

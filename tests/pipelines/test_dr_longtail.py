@@ -11,10 +11,10 @@ from pipelines import tables
 from pipelines.adaptation import ModelKey, open_adapter
 from pipelines.dr_longtail import WAVE, _waves, append, dr_longtail
 from training.compare.study import Study
+from training.data.petastorm_reader import read_buckets
+from training.data.snapshot import take_snapshot
 from training.domain_parameters import HADOOP_ROW_GROUPS, from_row
 from training.errors import UserError
-from training.feed import read_buckets
-from training.snapshot import take_snapshot
 from training.train import train
 from training.versions import model_path
 

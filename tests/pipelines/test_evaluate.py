@@ -8,11 +8,11 @@ from sklearn.metrics import log_loss, roc_auc_score
 from pipelines.adaptation import ModelKey, open_theta
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import auc_by, evaluate, model_names, summarise
+from training.data.petastorm_reader import read_buckets
+from training.data.snapshot import take_snapshot
 from training.domain_parameters import from_row
 from training.errors import UserError
-from training.feed import read_buckets
 from training.predict import predict, predict_specific
-from training.snapshot import take_snapshot
 from training.train import train
 
 SCORES = "model STRING, domain_id INT, label FLOAT, logit DOUBLE"

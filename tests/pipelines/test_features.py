@@ -26,11 +26,11 @@ from pipelines.score import score
 from pipelines.sources import read_log
 from tests.settings import FRAMEWORK
 from training.config import DataConfig, FeatureConfig, load_config
+from training.data.petastorm_reader import read_buckets
+from training.data.schema import Feature
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.feed import read_buckets
 from training.predict import predict
-from training.schema import Feature
-from training.snapshot import take_snapshot
 from training.train import train
 
 NUMBER = {"x": FeatureConfig(kind="dense")}

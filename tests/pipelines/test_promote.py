@@ -16,8 +16,8 @@ from pipelines.promote import promote
 from pipelines.score import score
 from tests.settings import FRAMEWORK
 from training.config import PromoteConfig, load_config
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.snapshot import take_snapshot
 from training.train import train
 
 LARGE, MIDDLE, SMALL, NEW = (  # keys are stored and shown as they are written

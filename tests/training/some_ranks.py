@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from tests.training.reference import LEARNED, SIZES, named, random_rows, small_model
-from training.batches import Patch
 from training.config import FrameworkConfig, TrainingConfig
+from training.data.batches import Patch
 from training.distributed.ranks import Ranks
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer

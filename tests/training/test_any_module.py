@@ -9,8 +9,8 @@ from torch import nn
 
 from tests.training.reference import LEARNED, SCHEMA, named, random_rows, small_model
 from training.adapt import Adapter
-from training.batches import Patch
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
+from training.data.batches import Patch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.training.reference import LEARNED, PlainAdam, assert_close, loss_of, named, random_rows, small_model, walk
-from training.batches import Patch, domain_walk, shuffled_batches
 from training.config import FrameworkConfig, TrainingConfig
+from training.data.batches import Patch, domain_walk, shuffled_batches
 from training.distributed.ranks import Ranks
 from training.frameworks import SHARED
 from training.frameworks.run import Run

@@ -22,8 +22,8 @@ from tests.training.reference import (
     walk,
 )
 from training.adapt import Adapter
-from training.batches import Patch, domain_walk
 from training.config import FrameworkConfig, TrainingConfig
+from training.data.batches import Patch, domain_walk
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED

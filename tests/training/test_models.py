@@ -9,8 +9,10 @@ from torch.func import functional_call
 from torch.nn.functional import batch_norm
 
 from tests.training.reference import SCHEMA, SIZES, small_config, small_model
-from training.batches import Batch
 from training.config import ModelConfig
+from training.data.batches import Batch
+from training.data.id_numbering import number_ids
+from training.data.schema import Feature, Schema
 from training.errors import UserError
 from training.inner import InnerOptimizer
 from training.models import MODELS, build_model
@@ -18,9 +20,7 @@ from training.models.domain_layers import Blocks, ByDomain, DomainLinear
 from training.models.partitioned_norm import EPSILON, PartitionedNorm
 from training.parameters import Parameters
 from training.predict import PREDICT_ROWS
-from training.schema import Feature, Schema
 from training.specific import Group, group_logits
-from training.vocabularies import number_ids
 
 FEATURES = {
     "user_id": torch.tensor([0, 3, 3, 6, 1]),

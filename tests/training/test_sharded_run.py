@@ -15,12 +15,12 @@ from pipelines.evaluate import evaluate
 from tests.jobs import horovodrun
 from tests.training.reference import assert_close
 from training.config import load_config
+from training.data.petastorm_reader import read_buckets
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.feed import read_buckets
 from training.files import tensor_folder
 from training.metrics import domain_auc
 from training.predict import predict
-from training.snapshot import take_snapshot
 from training.store import load_theta, read_manifest
 from training.train import train
 from training.versions import model_path, shared_version

@@ -14,20 +14,20 @@ from deltalake import DeltaTable
 
 from tests.jobs import horovodrun
 from tests.training.reference import LEARNED, assert_close
-from training import vectors
 from training.adapt import Adapter, specific_settings
 from training.config import framework_names
+from training.data import frozen_vectors
+from training.data.frozen_vectors import load_vectors
+from training.data.petastorm_reader import read_buckets
+from training.data.snapshot import read_columns, take_snapshot
 from training.distributed.ranks import Ranks
 from training.errors import UserError
-from training.feed import read_buckets
 from training.files import tensor_folder
 from training.frameworks import SHARED, SPECIFIC
 from training.growing import find_origin
 from training.heads import gather_adapter
-from training.snapshot import read_columns, take_snapshot
 from training.store import FOLDER, load_theta
 from training.train import refuse_idle_ranks, train
-from training.vectors import load_vectors
 from training.versions import model_path, shared_version, specific_version, trained_state
 
 SUMMARY = {
@@ -142,13 +142,13 @@ def test_two_trainings_may_lay_out_the_same_vectors_at_once(spark, built, tmp_pa
     path = str(tmp_path / "vectors")
     keys.selectExpr("key", "array(cast(key AS float)) AS vector").write.format("delta").save(path)
     config = built.config(built.copy(tmp_path), f"model.user_vectors={path}")
-    write, both = vectors._write, threading.Barrier(2, timeout=60)
+    write, both = frozen_vectors._write, threading.Barrier(2, timeout=60)
 
     def write_with_the_other(*arguments):
         write(*arguments)
         both.wait()
 
-    monkeypatch.setattr(vectors, "_write", write_with_the_other)
+    monkeypatch.setattr(frozen_vectors, "_write", write_with_the_other)
     with ThreadPoolExecutor(2) as pool:
         first, second = (found["user_id"] for found in pool.map(load_vectors, [config, config]))
     assert first.tolist() == second.tolist()

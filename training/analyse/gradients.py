@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.batches import Columns, Patch
 from training.compare.study import Splits, Study
 from training.config import Config
+from training.data.batches import Columns, Patch
+from training.data.frozen_vectors import load_vectors
 from training.frameworks.pcgrad import gram_matrix
 from training.inner import InnerOptimizer
 from training.models import build_model
 from training.parameters import Parameters
 from training.plots import COLOR, OTHER_COLORS, axes
-from training.vectors import load_vectors
 
 FRAMEWORKS = ("alternate", "dn", "pcgrad")
 DOMAINS = 100  # the largest

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from training.batches import Columns
 from training.compare.baselines import SCORERS
 from training.compare.plan import CompareConfig, Work, candidates, portable
 from training.compare.study import Splits, Study
 from training.config import Config
+from training.data.batches import Columns
+from training.data.schema import LABEL
+from training.data.snapshot import read_columns
 from training.errors import UserError
 from training.metrics import domain_auc
-from training.schema import LABEL
-from training.snapshot import read_columns
 
 Chosen = Mapping[str, list[str]]  # settings by part: "shared", and values of framework.specific
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from training.adapt import choose_rounds, size_groups
-from training.batches import Columns
 from training.config import Config
+from training.data.batches import Columns
+from training.data.petastorm_reader import read_buckets
+from training.data.snapshot import take_snapshot
 from training.distributed.ranks import Ranks
-from training.feed import read_buckets
 from training.heads import gather_adapter
 from training.metrics import domain_auc
 from training.predict import predict, predict_specific
-from training.snapshot import take_snapshot
 from training.store import load_theta
 from training.train import train
 from training.versions import model_path, shared_version

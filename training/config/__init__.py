@@ -20,10 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from training.config import rates
 from training.config.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
+from training.data.schema import LENGTH
 from training.errors import UserError
 from training.files.mirror import local_path
 from training.redaction import holds_secret
-from training.schema import LENGTH
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import horovod.torch as hvd
 from horovod.common.elastic import ObjectState
 
-from training.snapshot import Snapshot
+from training.data.snapshot import Snapshot
 
 T = TypeVar("T")
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from training.batches import Patch
 from training.config import FrameworkConfig
+from training.data.batches import Patch
+from training.data.schema import Schema
 from training.errors import UserError
 from training.frameworks.alternate import alternate
 from training.frameworks.dn import negotiate
@@ -27,7 +28,6 @@ from training.frameworks.run import Run
 from training.frameworks.subspace import subspace
 from training.frameworks.weighted import add_uncertainty, weighted
 from training.parameters import Parameters
-from training.schema import Schema
 
 META = ("meta_lr", "meta_share", "second_order")
 

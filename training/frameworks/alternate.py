@@ -1,6 +1,6 @@
 """Alternate: one model, one domain after the other."""
 
-from training.batches import Patch
+from training.data.batches import Patch
 from training.frameworks.run import Run
 from training.parameters import Parameters
 

@@ -1,6 +1,6 @@
 """Domain Negotiation (MAMDR, ICDE 2023, Algorithm 1)."""
 
-from training.batches import Patch
+from training.data.batches import Patch
 from training.frameworks.run import Run
 from training.parameters import Parameters
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.adam import adam_, corrected
-from training.batches import Rows
+from training.data.batches import Rows
 from training.errors import UserError
 from training.helpers import Helpers
 from training.parameters import Parameters

@@ -1,6 +1,6 @@
 """Joint: one model on the mixed rows of all domains."""
 
-from training.batches import Patch, shuffled_batches
+from training.data.batches import Patch, shuffled_batches
 from training.frameworks.run import Run
 from training.parameters import Parameters
 

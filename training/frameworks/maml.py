@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from training.batches import Batch, Patch
+from training.data.batches import Batch, Patch
 from training.frameworks.run import Run
 from training.inner import Forward, Leaves, mean_loss
 from training.parameters import Parameters

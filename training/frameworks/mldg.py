@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from training.batches import Batch, Patch
+from training.data.batches import Batch, Patch
 from training.frameworks.maml import look_ahead
 from training.frameworks.run import Run, in_groups
 from training.inner import Forward, Gradients, Leaves, mean_loss

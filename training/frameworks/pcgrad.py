@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.batches import Patch
+from training.data.batches import Patch
 from training.frameworks.run import Run, in_groups
 from training.inner import Gradients
 from training.parameters import Parameters

@@ -1,6 +1,6 @@
 """Reptile (Nichol, Achiam and Schulman, 2018, Algorithm 1)."""
 
-from training.batches import Patch
+from training.data.batches import Patch
 from training.frameworks.run import Run
 from training.parameters import Parameters
 

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from training.batches import Patch, domain_walk
 from training.config import FrameworkConfig, TrainingConfig
+from training.data.batches import Patch, domain_walk
 from training.distributed.ranks import Ranks
 from training.inner import Gradients, InnerOptimizer, Objective, mean_loss
 from training.parameters import Parameters

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.batches import Batch, Patch
+from training.data.batches import Batch, Patch
+from training.data.schema import Schema
 from training.frameworks.run import Run
 from training.inner import Forward, Leaves
 from training.parameters import Parameters
-from training.schema import Schema
 
 LOG_SIGMA = "log_sigma"
 

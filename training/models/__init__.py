@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.data.schema import LENGTH, Schema
 from training.errors import UserError
 from training.models.autoint import AutoInt
 from training.models.cgc import CGC
@@ -25,7 +26,6 @@ from training.models.ple import PLE
 from training.models.shared_bottom import SharedBottom
 from training.models.star import STAR
 from training.models.wdl import WideDeep
-from training.schema import LENGTH, Schema
 
 MODELS = {
     "mlp": MLP,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.data.schema import Schema
 from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
-from training.schema import Schema
 
 
 class AutoInt(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.data.schema import LENGTH, Feature, Schema
 from training.models.dropout import Dropout
-from training.schema import LENGTH, Feature, Schema
 
 ATTENTION_HIDDEN = 36
 

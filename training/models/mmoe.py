@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.data.schema import Schema
 from training.models.domain_layers import Blocks, ByDomain, DomainLinear, tower
 from training.models.layers import Embeddings, concatenate, hidden_layers, mix, prefixed
-from training.schema import Schema
 
 
 class MMoE(nn.Module):

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.data.schema import Schema
 from training.models.dropout import Dropout
 from training.models.layers import Embeddings, concatenate, first_order_weights, hidden_layers, pair_products, prefixed
-from training.schema import Schema
 
 
 class NeurFM(nn.Module):

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.data.schema import Schema
 from training.models.cgc import Extraction
 from training.models.domain_layers import Blocks, tower
 from training.models.layers import Embeddings, concatenate, mix, prefixed
-from training.schema import Schema
 
 
 class PLE(nn.Module):

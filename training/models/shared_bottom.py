@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.data.schema import Schema
 from training.models.domain_layers import Blocks, tower
 from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
-from training.schema import Schema
 
 
 class SharedBottom(nn.Module):

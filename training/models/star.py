@@ -6,10 +6,10 @@ from functools import partial
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.data.schema import Schema
 from training.models.domain_layers import Blocks, ByDomain, StarLinear
 from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
 from training.models.partitioned_norm import PartitionedNorm
-from training.schema import Schema
 
 
 class STAR(nn.Module):

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from training.config import ModelConfig
+from training.data.schema import Schema
 from training.models.layers import Embeddings, concatenate, first_order_weights, hidden_layers, prefixed
-from training.schema import Schema
 
 
 class WideDeep(nn.Module):

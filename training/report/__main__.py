@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 from training.config import Config, parse_arguments
+from training.data.snapshot import take_snapshot
 from training.errors import exit_with_user_errors
 from training.pages import render
 from training.report.sections import Section, data_section, learning_section, quality_section
-from training.snapshot import take_snapshot
 from training.tracking import open_run
 from training.versions import shared_version
 

@@ -9,8 +9,8 @@ from deltalake.exceptions import TableNotFoundError
 
 from training.config import Config
 from training.config.framework_names import framework_name
+from training.data.snapshot import open_table, published_versions, take_snapshot
 from training.plots import COLOR, OTHER_COLORS, axes
-from training.snapshot import open_table, published_versions, take_snapshot
 from training.store import is_stored, read_manifest, state_of
 from training.versions import model_path, shared_version, specific_version
 

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.batches import Columns, to_features
 from training.config import restore_config
+from training.data.batches import Columns, to_features
+from training.data.schema import Schema
+from training.data.snapshot import column_files
 from training.distributed.device import use_cpu
 from training.domain_parameters import from_row
 from training.errors import UserError
 from training.predict import domain_logits
 from training.ranking import UNKNOWN, rank_items
-from training.schema import Schema
 from training.serving.keys import ID, Keys
-from training.snapshot import column_files
 from training.specific import Specific
 from training.store import load_theta, read_manifest, state_of
 from training.versions import model_path, shared_version, specific_version

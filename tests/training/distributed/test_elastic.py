@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.training.test_sharded_run import SHARDED, val_auc
-from training.snapshot import take_snapshot
+from training.data.snapshot import take_snapshot
 from training.store import read_manifest
 
 ROOT = Path(__file__).parents[3]

@@ -14,10 +14,10 @@ from petastorm.fs_utils import get_filesystem_and_path_or_paths
 from petastorm.reader import Reader
 from petastorm.workers_pool.thread_pool import ThreadPool
 
-from training.batches import Columns
+from training.data.batches import Columns
+from training.data.snapshot import DataFile, Snapshot
 from training.errors import UserError
 from training.files.mirror import fetch
-from training.snapshot import DataFile, Snapshot
 
 # Petastorm 0.13 is written for an older pyarrow, which the locked one still serves, with a warning a call.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")

@@ -17,10 +17,10 @@ from petastorm.etl.legacy import depickle_legacy_package_name_compatible
 from petastorm.workers_pool import ventilator
 from petastorm.workers_pool.thread_pool import ThreadPool
 
-from training import feed
+from training.data import petastorm_reader
+from training.data.petastorm_reader import ORDER, plan_epoch, read_rows, share_out
+from training.data.snapshot import DataFile
 from training.errors import UserError
-from training.feed import ORDER, plan_epoch, read_rows, share_out
-from training.snapshot import DataFile
 
 GROUPS, ROWS = 12, 5
 ROW = st.tuples(*[st.integers(0, 3)] * 3, st.integers(0, 1))  # by ORDER
@@ -98,7 +98,7 @@ def test_rows_of_a_domain_that_lie_in_several_files_are_merged(tmp_path_factory,
 
 
 def test_petastorms_own_pool_loses_row_groups_here(file, slow_ventilator, late_completion, monkeypatch):
-    monkeypatch.setattr(feed, "CompleteThreadPool", ThreadPool)
+    monkeypatch.setattr(petastorm_reader, "CompleteThreadPool", ThreadPool)
     with pytest.raises(RuntimeError, match=r"read \d+ rows of 60 listed"):
         read_often(file)
 

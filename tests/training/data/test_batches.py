@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.batches import Patch, cut_to_fit, domain_walk, shuffled_batches
+from training.data.batches import Patch, cut_to_fit, domain_walk, shuffled_batches
 
 DOMAINS = np.repeat([3, 5, 6, 9], [6, 1, 2, 3])
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from training.schema import LABEL
-from training.vocabularies import number_ids
+from training.data.id_numbering import number_ids
+from training.data.schema import LABEL
 
 WINDOW = 64  # times as many rows as ids may be in a part: where to cut next is looked for in no more
 

@@ -16,9 +16,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from training.config import Config
+from training.data.schema import Feature, Schema
 from training.errors import UserError
 from training.files.mirror import fetch, is_remote, missing
-from training.schema import Feature, Schema
 
 READ = ("samples", "domains", "users", "items", "features", "rejects")  # what a build makes and others read
 UNREADABLE = {"delta.columnMapping.mode": "column mapping", "delta.enableTypeWidening": "type widening"}

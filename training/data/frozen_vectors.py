@@ -18,9 +18,9 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from training.config import Config
+from training.data.snapshot import column_files, open_table, published_versions
 from training.errors import UserError
 from training.files.atomic_write import written_aside
-from training.snapshot import column_files, open_table, published_versions
 
 ROWS = 1 << 18  # at a time
 

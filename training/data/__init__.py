@@ -1,0 +1,1 @@
+"""From pinned Delta files to batches."""
