@@ -29,7 +29,7 @@ from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.device import use_cpu
 from training.models import build_model
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 from training.store import read_manifest
 
 CONFIG = "conf/taobao_online.yaml"

@@ -25,7 +25,7 @@ from training.frameworks.run import Run
 from training.helpers import Helpers
 from training.inner import InnerOptimizer
 from training.models import build_model
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 DOMAINS, ROWS, USERS, ITEMS = 951, 60_000, 600, 9_000
 REPEATS = 3

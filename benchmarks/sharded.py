@@ -20,9 +20,9 @@ from training.distributed.device import use_cpu
 from training.distributed.ranks import Ranks
 from training.inner import InnerOptimizer
 from training.models import build_model
-from training.parameters import Parameters
-from training.shard_files import add_tables
-from training.shards import Shard
+from training.parameters.shard_files import add_tables
+from training.parameters.shared import Parameters
+from training.parameters.table_shards import Shard
 
 USERS, ITEMS, DOMAINS, ROWS, BATCH = 100_000, 30_000, 500, 409_600, 1024
 STEPS = 20

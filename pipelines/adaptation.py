@@ -19,7 +19,7 @@ from training.data.batches import Columns, to_array
 from training.data.petastorm_reader import ORDER
 from training.data.schema import Schema
 from training.distributed.device import use_cpu
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 from training.store import load_theta, read_manifest, state_of
 from training.versions import fetch_model, model_path, shared_version, specific_version
 

@@ -27,7 +27,7 @@ from training.errors import UserError
 from training.files.atomic_write import written_aside
 from training.files.mirror import mirror_of
 from training.hashing import hash_keys
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 from training.store import read_manifest
 from training.versions import model_path
 

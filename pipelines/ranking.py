@@ -9,7 +9,7 @@ from pipelines.adaptation import ModelKey, open_theta
 from training.data.batches import Columns, to_features
 from training.distributed.device import use_cpu
 from training.domain_parameters import from_row
-from training.predict import domain_logits
+from training.parameters.forward import domain_logits
 from training.ranking import CANDIDATES, rank_items
 
 RANKED = (

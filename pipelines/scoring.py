@@ -8,7 +8,7 @@ from pipelines.adaptation import ModelKey, open_theta, to_columns
 from training.data.petastorm_reader import ORDER
 from training.distributed.device import use_cpu
 from training.domain_parameters import from_row
-from training.predict import predict, predict_specific
+from training.parameters.forward import predict, predict_specific
 
 DOMAINS_AT_A_TIME = 256  # whose theta^i a task holds: each has the size of a network
 SCHEMA = "model STRING, domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, logit DOUBLE"

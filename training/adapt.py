@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.buffers import frozen_statistics
 from training.config import Config
 from training.data.batches import Columns, Rows
 from training.data.id_numbering import distinct_ids
@@ -19,9 +18,10 @@ from training.frameworks import SPECIFIC
 from training.frameworks.group_run import GroupRun, SpecificSettings
 from training.helpers import Helpers
 from training.metrics import domain_auc
-from training.parameters import Parameters
-from training.predict import MOST_DOMAINS, predict_group
-from training.specific import Group, Specific
+from training.parameters.domain_offsets import Group, Specific
+from training.parameters.forward import MOST_DOMAINS, predict_group
+from training.parameters.frozen_statistics import frozen_statistics
+from training.parameters.shared import Parameters
 
 MOST_ROWS = 32_768  # in a step of a group
 MOST_GROUPS = 8  # that choose their rounds

@@ -9,8 +9,8 @@ from deltalake import WriterProperties, write_deltalake
 
 from training.adapt import Adapted
 from training.data.snapshot import read_columns
-from training.parameters import Parameters
-from training.specific import Specific
+from training.parameters.domain_offsets import Specific
+from training.parameters.shared import Parameters
 
 # A row is as large as a network: Spark reads up to 4,096 rows of a row group at once, and a server all of them for one.
 # delta-rs counts the rows of a group, Hadoop's writer, whose size is in bytes, looks at it after some number of rows.

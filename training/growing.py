@@ -13,8 +13,8 @@ from training.config import Config
 from training.data.schema import Schema
 from training.data.snapshot import Snapshot
 from training.files import tensor_folder
+from training.parameters.shard_files import Shards, load_shards
 from training.provenance import made_now
-from training.shard_files import Shards, load_shards
 from training.store import FOLDER, FROZEN, SHARDS, is_stored, load_theta, state_of
 from training.versions import fetch_model, grown_state, shared_version
 

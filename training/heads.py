@@ -16,7 +16,7 @@ from training.data.snapshot import Domains, Snapshot
 from training.directions import gather_directions
 from training.distributed.ranks import Ranks
 from training.gathering import gather_helpers, select
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 from training.versions import model_path
 
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.adam import Moments
-from training.buffers import frozen_statistics
 from training.data.batches import Batch
 from training.data.id_numbering import number_ids
 from training.distributed.ranks import Ranks
 from training.errors import UserError
-from training.parameters import Parameters
+from training.parameters.adam import Moments
+from training.parameters.frozen_statistics import frozen_statistics
+from training.parameters.shared import Parameters
 
 FEWEST_ROWS = 8  # that tell statistics anything: a batch normalisation cannot normalise a single row
 

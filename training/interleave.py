@@ -20,9 +20,9 @@ from training.distributed.ranks import Ranks
 from training.files import tensor_folder
 from training.gathering import gather_helpers
 from training.metrics import DomainAuc
-from training.predict import predict, predict_specific
-from training.shard_files import Shards
-from training.specific import Specific
+from training.parameters.domain_offsets import Specific
+from training.parameters.forward import predict, predict_specific
+from training.parameters.shard_files import Shards
 from training.trainer import Trainer
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from training.data.batches import Columns, to_array
 from training.data.schema import LENGTH, Schema
-from training.predict import PREDICT_ROWS
+from training.parameters.forward import PREDICT_ROWS
 
 CANDIDATES = "candidates"
 UNKNOWN = -1  # the id of what the model does not know

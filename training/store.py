@@ -21,9 +21,9 @@ from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks import prepare
 from training.models import make_model
-from training.parameters import Parameters
+from training.parameters.shard_files import look_up, save_shards
+from training.parameters.shared import Parameters
 from training.provenance import made_now
-from training.shard_files import look_up, save_shards
 from training.versions import trained_state
 
 FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"

@@ -22,7 +22,7 @@ from training.growing import find_origin, start_from
 from training.heads import adapt_heads
 from training.interleave import InterleavedTrainer
 from training.models import build_model
-from training.shard_files import add_tables, make_shards
+from training.parameters.shard_files import add_tables, make_shards
 from training.store import load_theta, save_theta
 from training.tracking import open_run
 from training.trainer import Trainer

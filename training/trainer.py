@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.adam import Moments
 from training.config import Config
 from training.data.batches import Columns, Patch, cut_to_fit, to_features
 from training.data.petastorm_reader import plan_epoch, read_buckets
@@ -24,9 +23,10 @@ from training.frameworks import find_framework
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer
 from training.metrics import DomainAuc, domain_auc
-from training.parameters import Parameters
-from training.predict import predict
-from training.shard_files import ShardCheckpoints, Shards
+from training.parameters.adam import Moments
+from training.parameters.forward import predict
+from training.parameters.shard_files import ShardCheckpoints, Shards
+from training.parameters.shared import Parameters
 from training.tracking import Tracker
 
 PARTS = ("read", "wait", "pull", "push", "allreduce")  # of the time of a round, beside the inner steps

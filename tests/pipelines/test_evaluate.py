@@ -12,7 +12,7 @@ from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.domain_parameters import from_row
 from training.errors import UserError
-from training.predict import predict, predict_specific
+from training.parameters.forward import predict, predict_specific
 from training.train import train
 
 SCORES = "model STRING, domain_id INT, label FLOAT, logit DOUBLE"

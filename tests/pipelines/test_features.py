@@ -30,7 +30,7 @@ from training.data.petastorm_reader import read_buckets
 from training.data.schema import Feature
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.predict import predict
+from training.parameters.forward import predict
 from training.train import train
 
 NUMBER = {"x": FeatureConfig(kind="dense")}

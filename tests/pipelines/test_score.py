@@ -11,7 +11,7 @@ from training.data.batches import Columns
 from training.data.snapshot import read_columns, take_snapshot
 from training.domain_parameters import from_row
 from training.errors import UserError
-from training.predict import domain_logits, predict, predict_specific
+from training.parameters.forward import domain_logits, predict, predict_specific
 from training.ranking import best_of_each, pairs
 from training.train import train
 

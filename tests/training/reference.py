@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.buffers import frozen_statistics
 from training.config import FrameworkConfig, ModelConfig
 from training.data.schema import Schema
 from training.frameworks import SHARED, prepare
 from training.frameworks.group_run import SpecificSettings
 from training.inner import FEWEST_ROWS
 from training.models import build_model
+from training.parameters.frozen_statistics import frozen_statistics
 
 SIZES = {"user_id": 7, "item_id": 6, "domain_id": 4}
 

@@ -11,8 +11,8 @@ from training.data.batches import Patch
 from training.distributed.ranks import Ranks
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer
-from training.parameters import Parameters
-from training.shards import Shard
+from training.parameters.shared import Parameters
+from training.parameters.table_shards import Shard
 
 FRAMEWORK, TRAINING = FrameworkConfig(outer_lr=0.3), TrainingConfig(batch_size=8)
 LR, CPU = 0.01, torch.device("cpu")

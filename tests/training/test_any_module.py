@@ -19,8 +19,8 @@ from training.frameworks.run import Run
 from training.helpers import Helpers
 from training.inner import InnerOptimizer
 from training.models import build_model
-from training.parameters import Parameters
-from training.predict import predict
+from training.parameters.forward import predict
+from training.parameters.shared import Parameters
 
 RECHUB = "tests.training.rechub:RechubDCN"
 TRAIN, VAL = random_rows(120, seed=1), random_rows(60, seed=2)

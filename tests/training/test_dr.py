@@ -18,10 +18,10 @@ from tests.training.reference import (
 )
 from training.adapt import Adapter, choose_rounds, size_groups
 from training.helpers import Helpers, choose_helper_domains
-from training.lookups import StoredTable
 from training.models import MODELS
-from training.parameters import Parameters
-from training.predict import predict, predict_specific
+from training.parameters.forward import predict, predict_specific
+from training.parameters.remote_tables import StoredTable
+from training.parameters.shared import Parameters
 
 ROUNDS = 2
 SETTINGS = replace(SPECIFIC_SETTINGS, rounds=("dr",) * ROUNDS)

@@ -14,7 +14,7 @@ from training.frameworks import SHARED
 from training.frameworks.run import Run
 from training.inner import InnerOptimizer
 from training.models import MODELS
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 LR = 0.01
 ROWS = random_rows(40)

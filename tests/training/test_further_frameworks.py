@@ -31,7 +31,7 @@ from training.frameworks.pcgrad import projection_weights
 from training.frameworks.run import Run, in_groups
 from training.helpers import Helpers
 from training.inner import InnerOptimizer
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 LR = 0.01
 ROWS = random_rows(40)

@@ -18,9 +18,9 @@ from training.inner import InnerOptimizer
 from training.models import MODELS, build_model
 from training.models.domain_layers import Blocks, ByDomain, DomainLinear
 from training.models.partitioned_norm import EPSILON, PartitionedNorm
-from training.parameters import Parameters
-from training.predict import PREDICT_ROWS
-from training.specific import Group, group_logits
+from training.parameters.domain_offsets import Group, group_logits
+from training.parameters.forward import PREDICT_ROWS
+from training.parameters.shared import Parameters
 
 FEATURES = {
     "user_id": torch.tensor([0, 3, 3, 6, 1]),

@@ -20,7 +20,7 @@ from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.files import tensor_folder
 from training.metrics import domain_auc
-from training.predict import predict
+from training.parameters.forward import predict
 from training.store import load_theta, read_manifest
 from training.train import train
 from training.versions import model_path, shared_version

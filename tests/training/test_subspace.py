@@ -13,8 +13,8 @@ from training.adapt import Adapter
 from training.directions import find_directions
 from training.frameworks.subspace import most_probable
 from training.helpers import Helpers
-from training.parameters import Parameters
-from training.specific import unflatten
+from training.parameters.domain_offsets import unflatten
+from training.parameters.shared import Parameters
 
 ROUNDS = 3
 SETTINGS = replace(SPECIFIC_SETTINGS, rounds=("subspace",) * ROUNDS)

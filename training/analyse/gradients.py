@@ -13,7 +13,7 @@ from training.data.frozen_vectors import load_vectors
 from training.frameworks.pcgrad import gram_matrix
 from training.inner import InnerOptimizer
 from training.models import build_model
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 from training.plots import COLOR, OTHER_COLORS, axes
 
 FRAMEWORKS = ("alternate", "dn", "pcgrad")

@@ -12,7 +12,7 @@ from training.data.snapshot import take_snapshot
 from training.distributed.ranks import Ranks
 from training.heads import gather_adapter
 from training.metrics import domain_auc
-from training.predict import predict, predict_specific
+from training.parameters.forward import predict, predict_specific
 from training.store import load_theta
 from training.train import train
 from training.versions import model_path, shared_version

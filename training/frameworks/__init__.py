@@ -27,7 +27,7 @@ from training.frameworks.reptile import reptile
 from training.frameworks.run import Run
 from training.frameworks.subspace import subspace
 from training.frameworks.weighted import add_uncertainty, weighted
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 META = ("meta_lr", "meta_share", "second_order")
 

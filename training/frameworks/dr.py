@@ -1,7 +1,7 @@
 """Domain Regularization (MAMDR, ICDE 2023, Algorithm 2), for many domains side by side."""
 
 from training.frameworks.group_run import GroupMoments, GroupRun
-from training.specific import Group
+from training.parameters.domain_offsets import Group
 
 
 def regularize(group: Group, run: GroupRun) -> None:

@@ -1,7 +1,7 @@
 """Finetune: theta^i learned from the domain's own rows alone, for many domains side by side."""
 
 from training.frameworks.group_run import GroupMoments, GroupRun
-from training.specific import Group
+from training.parameters.domain_offsets import Group
 
 
 def finetune(group: Group, run: GroupRun) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from training.data.batches import Batch, Patch
 from training.frameworks.run import Run
 from training.inner import Forward, Leaves, mean_loss
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 
 def maml(theta: Parameters, patch: Patch, run: Run) -> None:

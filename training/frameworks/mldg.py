@@ -9,7 +9,7 @@ from training.data.batches import Batch, Patch
 from training.frameworks.maml import look_ahead
 from training.frameworks.run import Run, in_groups
 from training.inner import Forward, Gradients, Leaves, mean_loss
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 
 def mldg(theta: Parameters, patch: Patch, run: Run) -> None:

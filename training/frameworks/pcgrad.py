@@ -7,7 +7,7 @@ from torch import Tensor
 from training.data.batches import Patch
 from training.frameworks.run import Run, in_groups
 from training.inner import Gradients
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 
 def pcgrad(theta: Parameters, patch: Patch, run: Run) -> None:

@@ -2,7 +2,7 @@
 
 from training.data.batches import Patch
 from training.frameworks.run import Run
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 
 def reptile(theta: Parameters, patch: Patch, run: Run) -> None:

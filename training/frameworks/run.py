@@ -10,7 +10,7 @@ from training.config import FrameworkConfig, TrainingConfig
 from training.data.batches import Patch, domain_walk
 from training.distributed.ranks import Ranks
 from training.inner import Gradients, InnerOptimizer, Objective, mean_loss
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 T = TypeVar("T")
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from training.frameworks.group_run import GroupRun
-from training.parameters import Parameters
-from training.predict import PREDICT_ROWS, shared_logits
-from training.specific import Group, unflatten
+from training.parameters.domain_offsets import Group, unflatten
+from training.parameters.forward import PREDICT_ROWS, shared_logits
+from training.parameters.shared import Parameters
 
 STEPS = 50
 

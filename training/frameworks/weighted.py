@@ -8,7 +8,7 @@ from training.data.batches import Batch, Patch
 from training.data.schema import Schema
 from training.frameworks.run import Run
 from training.inner import Forward, Leaves
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 LOG_SIGMA = "log_sigma"
 

@@ -15,10 +15,10 @@ from training.data.snapshot import column_files
 from training.distributed.device import use_cpu
 from training.domain_parameters import from_row
 from training.errors import UserError
-from training.predict import domain_logits
+from training.parameters.domain_offsets import Specific
+from training.parameters.forward import domain_logits
 from training.ranking import UNKNOWN, rank_items
 from training.serving.keys import ID, Keys
-from training.specific import Specific
 from training.store import load_theta, read_manifest, state_of
 from training.versions import model_path, shared_version, specific_version
 

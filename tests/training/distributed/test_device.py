@@ -24,8 +24,8 @@ from training.errors import UserError
 from training.files import tensor_folder
 from training.helpers import Helpers
 from training.models import MODELS
-from training.parameters import Parameters
-from training.predict import predict, predict_specific
+from training.parameters.forward import predict, predict_specific
+from training.parameters.shared import Parameters
 
 GPU = torch.device("cuda")
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)

@@ -13,7 +13,7 @@ from tests.jobs import REPOSITORY, horovodrun
 from tests.training.reference import LEARNED, PlainAdam, assert_close, loss_of, named, small_model, walk
 from tests.training.some_ranks import FRAMEWORK, LR, TRAINING, rows_of
 from training.data.batches import Patch, domain_walk, shuffled_batches
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 RANKS = (0, 1)
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from training.distributed.ranks import Ranks
-from training.lookups import StoredTable
-from training.shards import Shard, draw_rows, table_key
+from training.parameters.remote_tables import StoredTable
+from training.parameters.table_shards import Shard, draw_rows, table_key
 
 HUGE = 100_000_000
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from training.adam import Moments
 from training.data.id_numbering import by_vocabulary, distinct_ids
 from training.distributed.ranks import Ranks
-from training.lookups import PulledTable, Table
-from training.shards import Shard
+from training.parameters.adam import Moments
+from training.parameters.remote_tables import PulledTable, Table
+from training.parameters.table_shards import Shard
 
 FIRST, SECOND = "first.", "second."  # the moments of a sharded table, as tables of its shard
 

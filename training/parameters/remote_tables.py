@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.shards import draw_rows
+from training.parameters.table_shards import draw_rows
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class StoredTable:
     Attributes:
         shards: of each rank the ids that it has rows of, sorted, and those rows.
         shape: (rows, dim) of the whole table.
-        scale, key: what a row that no rank has is drawn by, as in training/shards.py.
+        scale, key: what a row that no rank has is drawn by, as in training/parameters/table_shards.py.
     """
 
     shards: Sequence[tuple[Tensor, Tensor]]

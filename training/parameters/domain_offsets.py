@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import embedding
 
-from training.parameters import Parameters
+from training.parameters.shared import Parameters
 
 NO_ID = torch.iinfo(torch.int64).max  # pads lists of ids; larger than any
 

@@ -1,6 +1,6 @@
 import torch
 
-from training.adam import Moments
+from training.parameters.adam import Moments
 
 
 def test_dense_steps_are_those_of_torch():

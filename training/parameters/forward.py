@@ -10,9 +10,9 @@ from torch.func import functional_call
 from training.data.batches import Columns, Rows, to_features
 from training.data.id_numbering import number_ids
 from training.data.schema import LABEL
-from training.lookups import are_elsewhere
-from training.parameters import Parameters
-from training.specific import Group, Specific, group_logits, unflatten
+from training.parameters.domain_offsets import Group, Specific, group_logits, unflatten
+from training.parameters.remote_tables import are_elsewhere
+from training.parameters.shared import Parameters
 
 PREDICT_ROWS = 65_536  # in one forward pass
 MOST_DOMAINS = 64  # side by side

@@ -12,9 +12,9 @@ from training.data.schema import Schema
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files.atomic_write import written_aside
-from training.lookups import StoredTable
-from training.parameters import Parameters
-from training.shards import Shard, table_key
+from training.parameters.remote_tables import StoredTable
+from training.parameters.shared import Parameters
+from training.parameters.table_shards import Shard, table_key
 
 Shards = Mapping[str, Shard]  # by vocabulary
 
