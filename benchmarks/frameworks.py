@@ -13,17 +13,17 @@ import numpy as np
 import torch
 
 from benchmarks.figures import print_figures
-from training.adapt import Adapter
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
 from training.data.batches import Columns, Patch
 from training.data.schema import Schema
 from training.distributed.device import choose_device, use_cpu
 from training.distributed.ranks import Ranks
 from training.frameworks import SHARED, prepare
-from training.frameworks.group_run import SpecificSettings
-from training.frameworks.run import Run
-from training.helpers import Helpers
-from training.inner import InnerOptimizer
+from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.round import Run
+from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.group_round import SpecificSettings
+from training.frameworks.specific.helper_rows import Helpers
 from training.models import build_model
 from training.parameters.shared import Parameters
 

@@ -18,7 +18,7 @@ from training.data.batches import Batch, Columns, Patch
 from training.data.schema import Schema
 from training.distributed.device import use_cpu
 from training.distributed.ranks import Ranks
-from training.inner import InnerOptimizer
+from training.frameworks.inner_step import InnerOptimizer
 from training.models import build_model
 from training.parameters.shard_files import add_tables
 from training.parameters.shared import Parameters

@@ -13,12 +13,12 @@ import numpy as np
 
 from benchmarks.figures import print_figures
 from pipelines.adaptation import ModelKey, open_adapter
-from training.adapt import Adapter
 from training.config import load_config
 from training.data.batches import Columns
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.device import use_cpu
+from training.frameworks.specific.adapter import Adapter
 from training.gathering import select
 
 

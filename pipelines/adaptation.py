@@ -13,12 +13,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from torch import nn
 
-from training.adapt import Adapted, Adapter, specific_settings
 from training.config import Config
 from training.data.batches import Columns, to_array
 from training.data.petastorm_reader import ORDER
 from training.data.schema import Schema
 from training.distributed.device import use_cpu
+from training.frameworks.specific.adapter import Adapted, Adapter, specific_settings
 from training.parameters.shared import Parameters
 from training.store import load_theta, read_manifest, state_of
 from training.versions import fetch_model, model_path, shared_version, specific_version

@@ -20,12 +20,12 @@ from pipelines import tables
 from pipelines.adaptation import ModelKey, find_specific, map_domains
 from pipelines.session import run_job
 from training import domain_parameters
-from training.adapt import Adapted, choose_rounds, helpers_path, size_groups, specific_settings
 from training.config import Config
 from training.data.snapshot import Domains, take_snapshot
 from training.errors import UserError
 from training.files.atomic_write import written_aside
 from training.files.mirror import mirror_of
+from training.frameworks.specific.adapter import Adapted, choose_rounds, helpers_path, size_groups, specific_settings
 from training.hashing import hash_keys
 from training.parameters.shared import Parameters
 from training.store import read_manifest

@@ -7,7 +7,7 @@ from training.data.batches import Columns
 from training.data.petastorm_reader import plan_epoch, read_buckets
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
-from training.helpers import Helpers, choose_helper_domains
+from training.frameworks.specific.helper_rows import Helpers, choose_helper_domains
 
 
 def gather_helpers(config: Config, snapshot: Snapshot, ranks: Ranks) -> Helpers:

@@ -8,13 +8,20 @@ from torch import nn
 from tqdm import tqdm
 
 from training import domain_parameters
-from training.adapt import Adapted, Adapter, choose_rounds, helpers_path, size_groups, specific_settings
 from training.config import Config, FrameworkConfig
 from training.data.batches import Columns
 from training.data.petastorm_reader import read_buckets, share_out
 from training.data.snapshot import Domains, Snapshot
-from training.directions import gather_directions
 from training.distributed.ranks import Ranks
+from training.frameworks.specific.adapter import (
+    Adapted,
+    Adapter,
+    choose_rounds,
+    helpers_path,
+    size_groups,
+    specific_settings,
+)
+from training.frameworks.specific.subspace_directions import gather_directions
 from training.gathering import gather_helpers, select
 from training.parameters.shared import Parameters
 from training.versions import model_path

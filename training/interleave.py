@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training import domain_parameters
-from training.adapt import Adapted, Adapter, specific_settings
 from training.config import Config
 from training.data.batches import Columns
 from training.data.petastorm_reader import read_buckets, share_out
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.files import tensor_folder
+from training.frameworks.specific.adapter import Adapted, Adapter, specific_settings
 from training.gathering import gather_helpers
 from training.metrics import DomainAuc
 from training.parameters.domain_offsets import Specific

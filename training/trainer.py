@@ -20,8 +20,8 @@ from training.distributed.ranks import Ranks
 from training.files import tensor_folder
 from training.files.mirror import mirror_of
 from training.frameworks import find_framework
-from training.frameworks.run import Run
-from training.inner import InnerOptimizer
+from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.round import Run
 from training.metrics import DomainAuc, domain_auc
 from training.parameters.adam import Moments
 from training.parameters.forward import predict

@@ -6,10 +6,10 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from training.adapt import specific_settings
 from training.config import Config
 from training.files.mirror import mirror_of
 from training.frameworks import find_framework
+from training.frameworks.specific.adapter import specific_settings
 
 
 def shared_version(config: Config, table_version: int) -> str:

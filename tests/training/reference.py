@@ -10,8 +10,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from training.config import FrameworkConfig, ModelConfig
 from training.data.schema import Schema
 from training.frameworks import SHARED, prepare
-from training.frameworks.group_run import SpecificSettings
-from training.inner import FEWEST_ROWS
+from training.frameworks.inner_step import FEWEST_ROWS
+from training.frameworks.specific.group_round import SpecificSettings
 from training.models import build_model
 from training.parameters.frozen_statistics import frozen_statistics
 

@@ -9,8 +9,8 @@ from tests.training.reference import LEARNED, SIZES, named, random_rows, small_m
 from training.config import FrameworkConfig, TrainingConfig
 from training.data.batches import Patch
 from training.distributed.ranks import Ranks
-from training.frameworks.run import Run
-from training.inner import InnerOptimizer
+from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 from training.parameters.table_shards import Shard
 

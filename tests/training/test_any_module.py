@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from tests.training.reference import LEARNED, SCHEMA, named, random_rows, small_model
-from training.adapt import Adapter
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
 from training.data.batches import Patch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED
-from training.frameworks.group_run import SpecificSettings
-from training.frameworks.run import Run
-from training.helpers import Helpers
-from training.inner import InnerOptimizer
+from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.round import Run
+from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.group_round import SpecificSettings
+from training.frameworks.specific.helper_rows import Helpers
 from training.models import build_model
 from training.parameters.forward import predict
 from training.parameters.shared import Parameters

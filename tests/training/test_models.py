@@ -14,7 +14,7 @@ from training.data.batches import Batch
 from training.data.id_numbering import number_ids
 from training.data.schema import Feature, Schema
 from training.errors import UserError
-from training.inner import InnerOptimizer
+from training.frameworks.inner_step import InnerOptimizer
 from training.models import MODELS, build_model
 from training.models.domain_layers import Blocks, ByDomain, DomainLinear
 from training.models.partitioned_norm import EPSILON, PartitionedNorm

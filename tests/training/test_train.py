@@ -14,7 +14,6 @@ from deltalake import DeltaTable
 
 from tests.jobs import horovodrun
 from tests.training.reference import LEARNED, assert_close
-from training.adapt import Adapter, specific_settings
 from training.config import framework_names
 from training.data import frozen_vectors
 from training.data.frozen_vectors import load_vectors
@@ -24,6 +23,7 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks import SHARED, SPECIFIC
+from training.frameworks.specific.adapter import Adapter, specific_settings
 from training.growing import find_origin
 from training.heads import gather_adapter
 from training.store import FOLDER, load_theta

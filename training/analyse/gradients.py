@@ -10,8 +10,8 @@ from training.compare.study import Splits, Study
 from training.config import Config
 from training.data.batches import Columns, Patch
 from training.data.frozen_vectors import load_vectors
-from training.frameworks.pcgrad import gram_matrix
-from training.inner import InnerOptimizer
+from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.shared.pcgrad import gram_matrix
 from training.models import build_model
 from training.parameters.shared import Parameters
 from training.plots import COLOR, OTHER_COLORS, axes

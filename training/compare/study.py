@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.adapt import choose_rounds, size_groups
 from training.config import Config
 from training.data.batches import Columns
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.ranks import Ranks
+from training.frameworks.specific.adapter import choose_rounds, size_groups
 from training.heads import gather_adapter
 from training.metrics import domain_auc
 from training.parameters.forward import predict, predict_specific

@@ -15,18 +15,18 @@ from training.config import FrameworkConfig
 from training.data.batches import Patch
 from training.data.schema import Schema
 from training.errors import UserError
-from training.frameworks.alternate import alternate
-from training.frameworks.dn import negotiate
-from training.frameworks.dr import regularize
-from training.frameworks.finetune import finetune
-from training.frameworks.joint import joint
-from training.frameworks.maml import maml
-from training.frameworks.mldg import mldg
-from training.frameworks.pcgrad import pcgrad
-from training.frameworks.reptile import reptile
-from training.frameworks.run import Run
-from training.frameworks.subspace import subspace
-from training.frameworks.weighted import add_uncertainty, weighted
+from training.frameworks.round import Run
+from training.frameworks.shared.alternate import alternate
+from training.frameworks.shared.dn import negotiate
+from training.frameworks.shared.joint import joint
+from training.frameworks.shared.maml import maml
+from training.frameworks.shared.mldg import mldg
+from training.frameworks.shared.pcgrad import pcgrad
+from training.frameworks.shared.reptile import reptile
+from training.frameworks.shared.weighted import add_uncertainty, weighted
+from training.frameworks.specific.dr import regularize
+from training.frameworks.specific.finetune import finetune
+from training.frameworks.specific.subspace import subspace
 from training.parameters.shared import Parameters
 
 META = ("meta_lr", "meta_share", "second_order")

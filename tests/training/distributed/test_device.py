@@ -17,12 +17,12 @@ from tests.training.reference import (
     small_model,
 )
 from tests.training.some_ranks import CPU, two_rounds
-from training.adapt import Adapter
 from training.distributed.device import choose_device
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder
-from training.helpers import Helpers
+from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.helper_rows import Helpers
 from training.models import MODELS
 from training.parameters.forward import predict, predict_specific
 from training.parameters.shared import Parameters

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.adapt import Adapter
 from training.config import Config
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
+from training.frameworks.specific.adapter import Adapter
 from training.gathering import gather_rows
 
 DOMAINS_AT_A_TIME = 8

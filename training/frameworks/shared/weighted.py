@@ -6,8 +6,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data.batches import Batch, Patch
 from training.data.schema import Schema
-from training.frameworks.run import Run
-from training.inner import Forward, Leaves
+from training.frameworks.inner_step import Forward, Leaves
+from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 
 LOG_SIGMA = "log_sigma"

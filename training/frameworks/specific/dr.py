@@ -1,6 +1,6 @@
 """Domain Regularization (MAMDR, ICDE 2023, Algorithm 2), for many domains side by side."""
 
-from training.frameworks.group_run import GroupMoments, GroupRun
+from training.frameworks.specific.group_round import GroupMoments, GroupRun
 from training.parameters.domain_offsets import Group
 
 

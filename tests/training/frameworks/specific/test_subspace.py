@@ -9,10 +9,10 @@ import torch
 from scipy.optimize import minimize
 
 from tests.training.reference import SPECIFIC_SETTINGS, loss_of, named, random_rows, small_model
-from training.adapt import Adapter
-from training.directions import find_directions
-from training.frameworks.subspace import most_probable
-from training.helpers import Helpers
+from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.helper_rows import Helpers
+from training.frameworks.specific.subspace import most_probable
+from training.frameworks.specific.subspace_directions import find_directions
 from training.parameters.domain_offsets import unflatten
 from training.parameters.shared import Parameters
 

@@ -11,8 +11,8 @@ from training.config import FrameworkConfig, TrainingConfig
 from training.data.batches import Patch, domain_walk, shuffled_batches
 from training.distributed.ranks import Ranks
 from training.frameworks import SHARED
-from training.frameworks.run import Run
-from training.inner import InnerOptimizer
+from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.round import Run
 from training.models import MODELS
 from training.parameters.shared import Parameters
 

@@ -9,7 +9,7 @@ import numpy as np
 from training.config import FrameworkConfig, TrainingConfig
 from training.data.batches import Patch, domain_walk
 from training.distributed.ranks import Ranks
-from training.inner import Gradients, InnerOptimizer, Objective, mean_loss
+from training.frameworks.inner_step import Gradients, InnerOptimizer, Objective, mean_loss
 from training.parameters.shared import Parameters
 
 T = TypeVar("T")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from training.data.batches import Batch, Patch
-from training.frameworks.run import Run
-from training.inner import Forward, Leaves, mean_loss
+from training.frameworks.inner_step import Forward, Leaves, mean_loss
+from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 
 

@@ -1,7 +1,7 @@
 """Joint: one model on the mixed rows of all domains."""
 
 from training.data.batches import Patch, shuffled_batches
-from training.frameworks.run import Run
+from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 
 

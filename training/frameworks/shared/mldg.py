@@ -6,9 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from training.data.batches import Batch, Patch
-from training.frameworks.maml import look_ahead
-from training.frameworks.run import Run, in_groups
-from training.inner import Forward, Gradients, Leaves, mean_loss
+from training.frameworks.inner_step import Forward, Gradients, Leaves, mean_loss
+from training.frameworks.round import Run, in_groups
+from training.frameworks.shared.maml import look_ahead
 from training.parameters.shared import Parameters
 
 

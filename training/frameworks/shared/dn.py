@@ -1,7 +1,7 @@
 """Domain Negotiation (MAMDR, ICDE 2023, Algorithm 1)."""
 
 from training.data.batches import Patch
-from training.frameworks.run import Run
+from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 
 

@@ -1,7 +1,7 @@
 """Reptile (Nichol, Achiam and Schulman, 2018, Algorithm 1)."""
 
 from training.data.batches import Patch
-from training.frameworks.run import Run
+from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 
 

@@ -16,8 +16,8 @@ from tests.training.reference import (
     random_rows,
     small_model,
 )
-from training.adapt import Adapter, choose_rounds, size_groups
-from training.helpers import Helpers, choose_helper_domains
+from training.frameworks.specific.adapter import Adapter, choose_rounds, size_groups
+from training.frameworks.specific.helper_rows import Helpers, choose_helper_domains
 from training.models import MODELS
 from training.parameters.forward import predict, predict_specific
 from training.parameters.remote_tables import StoredTable
@@ -182,7 +182,7 @@ def test_helper_domains_are_chosen_by_seed_up_to_a_bound():
 
 def test_as_many_domains_adapt_together_as_fit_into_a_step(monkeypatch):
     together = []
-    monkeypatch.setattr("training.adapt.MOST_ROWS", 20)
+    monkeypatch.setattr("training.frameworks.specific.adapter.MOST_ROWS", 20)
     monkeypatch.setattr(Adapter, "_adapt_group", lambda self, domains, *_: together.append(domains) or [])
     sizes = [1, 3, 5, 6, 6, 9, 30]  # rows in a step: 5, 5, 5 for the helpers' five, 6, 6, 8, 8
     train = {**random_rows(sum(sizes), seed=1), "domain_id": np.repeat(np.arange(7), sizes)}

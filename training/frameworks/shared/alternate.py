@@ -1,7 +1,7 @@
 """Alternate: one model, one domain after the other."""
 
 from training.data.batches import Patch
-from training.frameworks.run import Run
+from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 
 

@@ -21,16 +21,16 @@ from tests.training.reference import (
     small_model,
     walk,
 )
-from training.adapt import Adapter
 from training.config import FrameworkConfig, TrainingConfig
 from training.data.batches import Patch, domain_walk
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED
-from training.frameworks.pcgrad import projection_weights
-from training.frameworks.run import Run, in_groups
-from training.helpers import Helpers
-from training.inner import InnerOptimizer
+from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.round import Run, in_groups
+from training.frameworks.shared.pcgrad import projection_weights
+from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.helper_rows import Helpers
 from training.parameters.shared import Parameters
 
 LR = 0.01

@@ -15,8 +15,8 @@ from training.data.batches import Columns, Rows
 from training.data.id_numbering import distinct_ids
 from training.files.atomic_write import written_aside
 from training.frameworks import SPECIFIC
-from training.frameworks.group_run import GroupRun, SpecificSettings
-from training.helpers import Helpers
+from training.frameworks.specific.group_round import GroupRun, SpecificSettings
+from training.frameworks.specific.helper_rows import Helpers
 from training.metrics import domain_auc
 from training.parameters.domain_offsets import Group, Specific
 from training.parameters.forward import MOST_DOMAINS, predict_group

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from training.data.batches import Patch
-from training.frameworks.run import Run, in_groups
-from training.inner import Gradients
+from training.frameworks.inner_step import Gradients
+from training.frameworks.round import Run, in_groups
 from training.parameters.shared import Parameters
 
 

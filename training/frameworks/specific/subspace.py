@@ -1,9 +1,9 @@
-"""theta^i as a mix of the directions in which domains differ: our own, see training/directions.py."""
+"""theta^i as a mix of the directions in which domains differ: our own, see subspace_directions.py."""
 
 import torch
 from torch import Tensor, nn
 
-from training.frameworks.group_run import GroupRun
+from training.frameworks.specific.group_round import GroupRun
 from training.parameters.domain_offsets import Group, unflatten
 from training.parameters.forward import PREDICT_ROWS, shared_logits
 from training.parameters.shared import Parameters

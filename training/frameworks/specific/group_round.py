@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data.batches import Rows
 from training.errors import UserError
-from training.helpers import Helpers
+from training.frameworks.specific.helper_rows import Helpers
 from training.parameters.adam import adam_, corrected
 from training.parameters.domain_offsets import Group, group_logits
 from training.parameters.shared import Parameters
