@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.figures import print_figures
+from training.artifacts.model_store import read_manifest
 from training.config import Config, load_config
 from training.data.batches import Patch, domain_walk
 from training.data.frozen_vectors import load_vectors
@@ -30,7 +31,6 @@ from training.data.snapshot import take_snapshot
 from training.distributed.device import use_cpu
 from training.models import build_model
 from training.parameters.shared import Parameters
-from training.store import read_manifest
 
 CONFIG = "conf/taobao_online.yaml"
 TRAINED = ["model.user_vectors=null", "model.item_vectors=null"]

@@ -11,8 +11,8 @@ from pipelines.notebook import show, start
 from pipelines.train_on_spark import train_on_spark
 from training.plots import COLOR, OTHER_COLORS, axes
 from training.data.snapshot import take_snapshot
-from training.store import read_manifest
-from training.versions import model_path, shared_version
+from training.artifacts.model_store import read_manifest
+from training.artifacts.model_names import model_path, shared_version
 
 spark, config = start("conf/ml_latest_small.yaml", "framework.name=mamdr")
 

@@ -13,6 +13,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from torch import nn
 
+from training.artifacts.model_names import fetch_model, model_path, shared_version, specific_version
+from training.artifacts.model_store import load_theta, read_manifest, state_of
 from training.config import Config
 from training.data.batches import Columns, to_array
 from training.data.petastorm_reader import ORDER
@@ -20,8 +22,6 @@ from training.data.schema import Schema
 from training.distributed.device import use_cpu
 from training.frameworks.specific.adapter import Adapted, Adapter, specific_settings
 from training.parameters.shared import Parameters
-from training.store import load_theta, read_manifest, state_of
-from training.versions import fetch_model, model_path, shared_version, specific_version
 
 ROWS_PER_MESSAGE = 32  # a row of domain_parameters has the size of a network
 
@@ -32,7 +32,7 @@ class ModelKey:
 
     config: Config
     table_version: int
-    state: str  # of theta^S, see training/versions.py
+    state: str  # of theta^S, see training/artifacts/model_names.py
     schema: Schema
 
     @classmethod

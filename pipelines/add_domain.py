@@ -18,16 +18,16 @@ from pipelines.adaptation import ModelKey, find_specific
 from pipelines.dr_longtail import dr_longtail, take_over
 from pipelines.growth import add_rows
 from pipelines.session import run_job
+from training.artifacts.domain_parameters import written_domains
+from training.artifacts.model_names import fetch_model, model_path, shared_version
+from training.artifacts.model_store import is_stored, read_manifest
+from training.artifacts.warm_start import grow_theta, newest_stored
 from training.config import Config
 from training.data.frozen_vectors import align_vectors
 from training.data.snapshot import take_snapshot
-from training.domain_parameters import written_domains
 from training.errors import UserError
 from training.files.mirror import mirror_of
 from training.frameworks.specific.adapter import copy_adapter
-from training.growing import grow_theta, newest_stored
-from training.store import is_stored, read_manifest
-from training.versions import fetch_model, model_path, shared_version
 
 
 def add_domain(spark: SparkSession, config: Config) -> dict:

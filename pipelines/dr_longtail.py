@@ -19,7 +19,9 @@ from tqdm import tqdm
 from pipelines import tables
 from pipelines.adaptation import ModelKey, find_specific, map_domains
 from pipelines.session import run_job
-from training import domain_parameters
+from training.artifacts import domain_parameters
+from training.artifacts.model_names import model_path
+from training.artifacts.model_store import read_manifest
 from training.config import Config
 from training.data.snapshot import Domains, take_snapshot
 from training.errors import UserError
@@ -28,8 +30,6 @@ from training.files.mirror import mirror_of
 from training.frameworks.specific.adapter import Adapted, choose_rounds, helpers_path, size_groups, specific_settings
 from training.hashing import hash_keys
 from training.parameters.shared import Parameters
-from training.store import read_manifest
-from training.versions import model_path
 
 WAVE = 8  # buckets a core
 PILOT = pa.schema([("domain_id", pa.int32()), ("val_auc", pa.list_(pa.float64()))])

@@ -10,10 +10,10 @@ from pyspark.sql import functions as F
 from pipelines import builds, tables
 from pipelines.adaptation import ModelKey
 from pipelines.features import of
+from training.artifacts.warm_start import newest_stored
 from training.config import Config, restore_config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.growing import newest_stored
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from pipelines.adaptation import ModelKey, open_theta
+from training.artifacts.domain_parameters import from_row
 from training.data.batches import Columns, to_features
 from training.distributed.device import use_cpu
-from training.domain_parameters import from_row
 from training.parameters.forward import domain_logits
 from training.ranking import CANDIDATES, rank_items
 

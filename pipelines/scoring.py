@@ -5,9 +5,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.adaptation import ModelKey, open_theta, to_columns
+from training.artifacts.domain_parameters import from_row
 from training.data.petastorm_reader import ORDER
 from training.distributed.device import use_cpu
-from training.domain_parameters import from_row
 from training.parameters.forward import predict, predict_specific
 
 DOMAINS_AT_A_TIME = 256  # whose theta^i a task holds: each has the size of a network

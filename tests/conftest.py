@@ -19,9 +19,9 @@ from pipelines.build_domains import build_domains
 from tests.jobs import SHORT, environment_of_jobs
 from tests.one_jvm import one_spark
 from tests.settings import DATA, FRAMEWORK, SIZES
+from training.artifacts.model_names import model_path
 from training.config import load_config
 from training.data.snapshot import take_snapshot
-from training.versions import model_path
 
 
 @pytest.fixture(scope="session", autouse=True)

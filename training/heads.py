@@ -7,7 +7,8 @@ import numpy as np
 from torch import nn
 from tqdm import tqdm
 
-from training import domain_parameters
+from training.artifacts import domain_parameters
+from training.artifacts.model_names import model_path
 from training.config import Config, FrameworkConfig
 from training.data.batches import Columns
 from training.data.petastorm_reader import read_buckets, share_out
@@ -24,7 +25,6 @@ from training.frameworks.specific.adapter import (
 from training.frameworks.specific.subspace_directions import gather_directions
 from training.gathering import gather_helpers, select
 from training.parameters.shared import Parameters
-from training.versions import model_path
 
 
 def adapt_heads(

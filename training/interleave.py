@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training import domain_parameters
+from training.artifacts import domain_parameters
 from training.config import Config
 from training.data.batches import Columns
 from training.data.petastorm_reader import read_buckets, share_out

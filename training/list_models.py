@@ -8,9 +8,9 @@ import sys
 
 import pandas as pd
 
+from training.artifacts.model_store import is_stored, read_manifest, state_of
 from training.config import Config, parse_arguments
 from training.errors import exit_with_user_errors
-from training.store import is_stored, read_manifest, state_of
 
 
 def list_models(config: Config) -> pd.DataFrame:

@@ -9,6 +9,9 @@ import sys
 from dataclasses import asdict
 from functools import partial
 
+from training.artifacts.model_names import model_path, shared_version, specific_version, trained_state
+from training.artifacts.model_store import load_theta, save_theta
+from training.artifacts.warm_start import find_origin, start_from
 from training.config import Config, parse_arguments
 from training.data.frozen_vectors import align_vectors, open_vectors
 from training.data.snapshot import Snapshot, take_snapshot
@@ -18,15 +21,12 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError, exit_with_user_errors, naming_full_disks
 from training.files.mirror import is_remote, mirror_of
 from training.frameworks import prepare
-from training.growing import find_origin, start_from
 from training.heads import adapt_heads
 from training.interleave import InterleavedTrainer
 from training.models import build_model
 from training.parameters.shard_files import add_tables, make_shards
-from training.store import load_theta, save_theta
 from training.tracking import open_run
 from training.trainer import Trainer
-from training.versions import model_path, shared_version, specific_version, trained_state
 
 
 def train(config: Config, pinned: Pinned | None = None) -> dict:

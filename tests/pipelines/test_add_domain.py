@@ -16,13 +16,13 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from pipelines.score import score
 from tests.settings import FRAMEWORK
+from training.artifacts.model_names import model_path, shared_version
+from training.artifacts.model_store import load_theta
 from training.config import load_config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.list_models import list_models
-from training.store import load_theta
 from training.train import train
-from training.versions import model_path, shared_version
 
 PAIR = ("domain_key", "user_key", "item_key")
 

@@ -10,13 +10,13 @@ import torch
 from pipelines import tables
 from pipelines.adaptation import ModelKey, open_adapter
 from pipelines.dr_longtail import WAVE, _waves, append, dr_longtail
+from training.artifacts.domain_parameters import HADOOP_ROW_GROUPS, from_row
+from training.artifacts.model_names import model_path
 from training.compare.study import Study
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
-from training.domain_parameters import HADOOP_ROW_GROUPS, from_row
 from training.errors import UserError
 from training.train import train
-from training.versions import model_path
 
 
 @pytest.fixture(

@@ -8,9 +8,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from pipelines.adaptation import ModelKey, open_theta
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import auc_by, evaluate, model_names, summarise
+from training.artifacts.domain_parameters import from_row
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
-from training.domain_parameters import from_row
 from training.errors import UserError
 from training.parameters.forward import predict, predict_specific
 from training.train import train

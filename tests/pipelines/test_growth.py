@@ -12,13 +12,13 @@ import yaml
 from pipelines import growth, tables
 from pipelines.build_domains import build
 from tests.pipelines.two_days import day_one, day_two
+from training.artifacts.model_names import shared_version
+from training.artifacts.model_store import read_manifest
+from training.artifacts.warm_start import newest_stored
 from training.config import FeatureConfig, load_config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.growing import newest_stored
-from training.store import read_manifest
 from training.train import train
-from training.versions import shared_version
 
 OF_OWNERS = {
     "city": {"kind": "category", "of": "user"},

@@ -7,9 +7,9 @@ import torch
 from pipelines.adaptation import ModelKey, open_theta
 from pipelines.dr_longtail import dr_longtail
 from pipelines.score import score
+from training.artifacts.domain_parameters import from_row
 from training.data.batches import Columns
 from training.data.snapshot import read_columns, take_snapshot
-from training.domain_parameters import from_row
 from training.errors import UserError
 from training.parameters.forward import domain_logits, predict, predict_specific
 from training.ranking import best_of_each, pairs

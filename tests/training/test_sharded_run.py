@@ -14,6 +14,8 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from tests.jobs import horovodrun
 from tests.training.reference import assert_close
+from training.artifacts.model_names import model_path, shared_version
+from training.artifacts.model_store import load_theta, read_manifest
 from training.config import load_config
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
@@ -21,9 +23,7 @@ from training.errors import UserError
 from training.files import tensor_folder
 from training.metrics import domain_auc
 from training.parameters.forward import predict
-from training.store import load_theta, read_manifest
 from training.train import train
-from training.versions import model_path, shared_version
 
 SHARDED = "training.sharded=[user_id,item_id]"
 

@@ -14,6 +14,9 @@ from deltalake import DeltaTable
 
 from tests.jobs import horovodrun
 from tests.training.reference import LEARNED, assert_close
+from training.artifacts.model_names import model_path, shared_version, specific_version, trained_state
+from training.artifacts.model_store import FOLDER, load_theta
+from training.artifacts.warm_start import find_origin
 from training.config import framework_names
 from training.data import frozen_vectors
 from training.data.frozen_vectors import load_vectors
@@ -24,11 +27,8 @@ from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks import SHARED, SPECIFIC
 from training.frameworks.specific.adapter import Adapter, specific_settings
-from training.growing import find_origin
 from training.heads import gather_adapter
-from training.store import FOLDER, load_theta
 from training.train import refuse_idle_ranks, train
-from training.versions import model_path, shared_version, specific_version, trained_state
 
 SUMMARY = {
     "framework",

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
+from training.artifacts.provenance import repository_commit
 from training.compare.cells import Cell
-from training.provenance import repository_commit
 
 CELLS = "cells.parquet"
 KEY = ("data", "method", "seed", "settings")

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from training.artifacts.model_names import model_path, shared_version
+from training.artifacts.model_store import load_theta
 from training.config import Config
 from training.data.batches import Columns
 from training.data.petastorm_reader import read_buckets
@@ -13,9 +15,7 @@ from training.frameworks.specific.adapter import choose_rounds, size_groups
 from training.heads import gather_adapter
 from training.metrics import domain_auc
 from training.parameters.forward import predict, predict_specific
-from training.store import load_theta
 from training.train import train
-from training.versions import model_path, shared_version
 
 
 class Splits:

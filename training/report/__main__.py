@@ -4,13 +4,13 @@ import json
 import sys
 from pathlib import Path
 
+from training.artifacts.model_names import shared_version
 from training.config import Config, parse_arguments
 from training.data.snapshot import take_snapshot
 from training.errors import exit_with_user_errors
 from training.pages import render
 from training.report.sections import Section, data_section, learning_section, quality_section
 from training.tracking import open_run
-from training.versions import shared_version
 
 TEMPLATE = Path(__file__).with_name("report.html")
 

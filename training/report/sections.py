@@ -7,12 +7,12 @@ import pandas as pd
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from training.artifacts.model_names import model_path, shared_version, specific_version
+from training.artifacts.model_store import is_stored, read_manifest, state_of
 from training.config import Config
 from training.config.framework_names import framework_name
 from training.data.snapshot import open_table, published_versions, take_snapshot
 from training.plots import COLOR, OTHER_COLORS, axes
-from training.store import is_stored, read_manifest, state_of
-from training.versions import model_path, shared_version, specific_version
 
 SIZE = (4.8, 3.0)  # of a plot, in inches
 SHOWN = 10  # domains in a table

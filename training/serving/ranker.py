@@ -8,19 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training.artifacts.domain_parameters import from_row
+from training.artifacts.model_names import model_path, shared_version, specific_version
+from training.artifacts.model_store import load_theta, read_manifest, state_of
 from training.config import restore_config
 from training.data.batches import Columns, to_features
 from training.data.schema import Schema
 from training.data.snapshot import column_files
 from training.distributed.device import use_cpu
-from training.domain_parameters import from_row
 from training.errors import UserError
 from training.parameters.domain_offsets import Specific
 from training.parameters.forward import domain_logits
 from training.ranking import UNKNOWN, rank_items
 from training.serving.keys import ID, Keys
-from training.store import load_theta, read_manifest, state_of
-from training.versions import model_path, shared_version, specific_version
 
 COLUMNS = ["domain_id", "rounds", "dense", "embeddings"]
 

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from tests.training.test_sharded_run import SHARDED, val_auc
+from training.artifacts.model_store import read_manifest
 from training.data.snapshot import take_snapshot
-from training.store import read_manifest
 
 ROOT = Path(__file__).parents[3]
 HOSTS = ("localhost", "127.0.0.1", "127.1")  # names of this machine, each a host to Horovod

@@ -14,12 +14,12 @@ from obstore.store import from_url
 
 from pipelines.evaluate import evaluate
 from tests.jobs import free_port, horovodrun
+from training.artifacts.model_names import model_path, shared_version
 from training.data.snapshot import read_columns, take_snapshot
 from training.errors import UserError
 from training.files import mirror, tensor_folder
 from training.files.mirror import Mirror, fetch, local_path
 from training.train import train
-from training.versions import model_path, shared_version
 
 BUCKET = "s3a://bucket"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from training.artifacts.model_names import fetch_model, grown_state, shared_version
+from training.artifacts.model_store import FOLDER, FROZEN, SHARDS, is_stored, load_theta, state_of
+from training.artifacts.provenance import made_now
 from training.config import Config
 from training.data.schema import Schema
 from training.data.snapshot import Snapshot
 from training.files import tensor_folder
 from training.parameters.shard_files import Shards, load_shards
-from training.provenance import made_now
-from training.store import FOLDER, FROZEN, SHARDS, is_stored, load_theta, state_of
-from training.versions import fetch_model, grown_state, shared_version
 
 
 def newest_stored(config: Config, table_version: int) -> int | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from training.artifacts.model_names import trained_state
+from training.artifacts.provenance import made_now
 from training.config import Config
 from training.data.frozen_vectors import open_vectors
 from training.data.schema import Schema
@@ -23,8 +25,6 @@ from training.frameworks import prepare
 from training.models import make_model
 from training.parameters.shard_files import look_up, save_shards
 from training.parameters.shared import Parameters
-from training.provenance import made_now
-from training.versions import trained_state
 
 FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"
 
@@ -87,7 +87,7 @@ def is_stored(model_path: Path) -> bool:
 
 
 def state_of(manifest: dict) -> str:
-    """The state of theta^S, see training/versions.py."""
+    """The state of theta^S, see training/artifacts/model_names.py."""
     return manifest.get("state", trained_state(manifest["progress"]["best_epoch"]))
 
 

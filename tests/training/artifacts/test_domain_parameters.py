@@ -5,7 +5,7 @@ from threading import Barrier
 
 import numpy as np
 
-from training import domain_parameters
+from training.artifacts import domain_parameters
 from training.data.snapshot import read_columns
 
 WRITERS, DOMAINS = 4, 5
