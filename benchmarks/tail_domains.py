@@ -19,7 +19,7 @@ from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.device import use_cpu
 from training.frameworks.specific.adapter import Adapter
-from training.gathering import select
+from training.loop.gather_rows import select
 
 
 def main() -> None:

@@ -21,12 +21,12 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError, exit_with_user_errors, naming_full_disks
 from training.files.mirror import is_remote, mirror_of
 from training.frameworks import prepare
-from training.heads import adapt_heads
-from training.interleave import InterleavedTrainer
+from training.loop.head_domains import adapt_heads
+from training.loop.interleaved_trainer import InterleavedTrainer
+from training.loop.trainer import Trainer
 from training.models import build_model
 from training.parameters.shard_files import add_tables, make_shards
 from training.tracking import open_run
-from training.trainer import Trainer
 
 
 def train(config: Config, pinned: Pinned | None = None) -> dict:

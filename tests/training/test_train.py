@@ -27,7 +27,7 @@ from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks import SHARED, SPECIFIC
 from training.frameworks.specific.adapter import Adapter, specific_settings
-from training.heads import gather_adapter
+from training.loop.head_domains import gather_adapter
 from training.train import refuse_idle_ranks, train
 
 SUMMARY = {
@@ -81,7 +81,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_checkpoint_is
         return {**rows, "label": np.where(rows["domain_id"] == 3, np.nan, rows["label"]).astype(np.float32)}
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.trainer.read_buckets", read_bad_rows)
+        patch.setattr("training.loop.trainer.read_buckets", read_bad_rows)
         with pytest.raises(UserError, match=r"loss is nan in step \d+, in a batch of domain_id .*3"):
             train(built.config(*settings, "training.epochs=3"))
     assert train(built.config(*settings, "training.epochs=3"))["epochs"] == 3

@@ -12,7 +12,7 @@ from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.ranks import Ranks
 from training.frameworks.specific.adapter import choose_rounds, size_groups
-from training.heads import gather_adapter
+from training.loop.head_domains import gather_adapter
 from training.metrics import domain_auc
 from training.parameters.forward import predict, predict_specific
 from training.train import train

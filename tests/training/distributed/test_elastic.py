@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.training.test_sharded_run import SHARDED, val_auc
+from tests.training.loop.test_sharded_run import SHARDED, val_auc
 from training.artifacts.model_store import read_manifest
 from training.data.snapshot import take_snapshot
 

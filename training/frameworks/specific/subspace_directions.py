@@ -14,7 +14,7 @@ from training.config import Config
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.frameworks.specific.adapter import Adapter
-from training.gathering import gather_rows
+from training.loop.gather_rows import gather_rows
 
 DOMAINS_AT_A_TIME = 8
 

@@ -18,12 +18,12 @@ from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.files import tensor_folder
 from training.frameworks.specific.adapter import Adapted, Adapter, specific_settings
-from training.gathering import gather_helpers
+from training.loop.gather_rows import gather_helpers
+from training.loop.trainer import Trainer
 from training.metrics import DomainAuc
 from training.parameters.domain_offsets import Specific
 from training.parameters.forward import predict, predict_specific
 from training.parameters.shard_files import Shards
-from training.trainer import Trainer
 
 
 class InterleavedTrainer(Trainer):

@@ -23,7 +23,7 @@ from training.frameworks.specific.adapter import (
     specific_settings,
 )
 from training.frameworks.specific.subspace_directions import gather_directions
-from training.gathering import gather_helpers, select
+from training.loop.gather_rows import gather_helpers, select
 from training.parameters.shared import Parameters
 
 
