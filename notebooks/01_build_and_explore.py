@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pipelines import tables
 from pipelines.build_domains import build
 from pipelines.notebook import show, start
-from training.plots import COLOR, axes
+from training.report.svg_plots import COLOR, axes
 
 spark, config = start("conf/ml_latest_small.yaml")
 

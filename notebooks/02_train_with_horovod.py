@@ -9,7 +9,7 @@
 
 from pipelines.notebook import show, start
 from pipelines.train_on_spark import train_on_spark
-from training.plots import COLOR, OTHER_COLORS, axes
+from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 from training.data.snapshot import take_snapshot
 from training.artifacts.model_store import read_manifest
 from training.artifacts.model_names import model_path, shared_version

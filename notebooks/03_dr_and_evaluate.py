@@ -14,7 +14,7 @@ from pipelines import tables
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from pipelines.notebook import show, start
-from training.plots import COLOR, OTHER_COLORS, axes
+from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 
 spark, config = start("conf/ml_latest_small.yaml", "framework.name=mamdr")
 

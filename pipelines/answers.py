@@ -11,7 +11,7 @@ from pipelines.promotions import Served
 from pipelines.ranking import rank
 from pipelines.scoring import domain_part
 from training.config import Config
-from training.ranking import CANDIDATES, UNKNOWN
+from training.serving.ranking import CANDIDATES, UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from pipelines.session import run_job
 from training.config import Config
 from training.errors import UserError
 from training.files.atomic_write import written_aside
-from training.serving import keys
+from training.serving import key_files
 from training.tracking import open_run
 
 KEYS_A_SLICE = 1_000_000
-CODE = Path(keys.__file__).with_name("pyfunc.py")
+CODE = Path(key_files.__file__).with_name("mlflow_model.py")
 
 
 def export_model(spark: SparkSession, config: Config) -> dict:
@@ -69,14 +69,14 @@ def _write(frame: DataFrame, folder: Path) -> None:
 
         def write(of_slice: pa.Table) -> pa.Table:
             number = of_slice["slice"][0].as_py()
-            keys.write_slice(of_slice.drop_columns("slice"), aside, number, slices)
+            key_files.write_slice(of_slice.drop_columns("slice"), aside, number, slices)
             return pa.table({"keys": [len(of_slice)]})
 
         sliced.groupBy("slice").applyInArrow(write, "keys long").collect()
 
 
 def describe(served: Served, folders: dict[str, str]) -> dict:
-    """What training/serving/ranker.py opens a model by."""
+    """What training/serving/served_model.py opens a model by."""
     return {
         "domain": served.domain,
         "model_version": served.version,

@@ -10,7 +10,7 @@ from training.artifacts.domain_parameters import from_row
 from training.data.batches import Columns, to_features
 from training.distributed.device import use_cpu
 from training.parameters.forward import domain_logits
-from training.ranking import CANDIDATES, rank_items
+from training.serving.ranking import CANDIDATES, rank_items
 
 RANKED = (
     "domain_key STRING, user_key STRING, rank INT, item_key STRING, score DOUBLE, specific BOOLEAN, "

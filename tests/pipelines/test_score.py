@@ -12,7 +12,7 @@ from training.data.batches import Columns
 from training.data.snapshot import read_columns, take_snapshot
 from training.errors import UserError
 from training.parameters.forward import domain_logits, predict, predict_specific
-from training.ranking import best_of_each, pairs
+from training.serving.ranking import best_of_each, pairs
 from training.train import train
 
 
@@ -156,7 +156,7 @@ def test_a_missing_table_of_requests_is_named(spark, scored, built, tmp_path):
 
 
 def test_pairs_are_cut_between_requests(monkeypatch):
-    monkeypatch.setattr("training.ranking.PREDICT_ROWS", 4)
+    monkeypatch.setattr("training.serving.ranking.PREDICT_ROWS", 4)
     for lengths, requests in ((np.array([2, 1, 5, 2]), 4), (np.array([3]), 4)):
         whole = np.repeat(lengths, requests) if len(lengths) == 1 else lengths
         parts = list(pairs(lengths, requests))

@@ -19,7 +19,7 @@ from pipelines.export_model import export_model
 from pipelines.score import score
 from tests.jobs import free_port
 from training.errors import UserError
-from training.serving.keys import UNKNOWN, Keys, slice_of, write_slice
+from training.serving.key_files import UNKNOWN, Keys, slice_of, write_slice
 from training.train import train
 
 REQUESTS = [

@@ -3,10 +3,10 @@
 import json
 import sys
 
-from training.analyse.gain import gain
-from training.analyse.gradients import gradients
-from training.analyse.helpers import helpers
-from training.analyse.rates import rates
+from training.analyse.gain_by_size import gain
+from training.analyse.gradient_agreement import gradients
+from training.analyse.helper_count import helpers
+from training.analyse.rate_grid import rates
 from training.config import parse_arguments
 from training.errors import UserError, exit_with_user_errors
 

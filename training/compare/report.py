@@ -8,8 +8,8 @@ import pandas as pd
 
 from training.compare import summary
 from training.compare.plan import CompareConfig, seeds_of
-from training.pages import render
-from training.plots import COLOR, axes
+from training.report.html_page import render
+from training.report.svg_plots import COLOR, axes
 
 TEMPLATE = Path(__file__).with_name("report.html")
 EXPLAINED = (

@@ -8,7 +8,7 @@ from training.artifacts.model_names import shared_version
 from training.config import Config, parse_arguments
 from training.data.snapshot import take_snapshot
 from training.errors import exit_with_user_errors
-from training.pages import render
+from training.report.html_page import render
 from training.report.sections import Section, data_section, learning_section, quality_section
 from training.tracking import open_run
 

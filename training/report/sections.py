@@ -12,7 +12,7 @@ from training.artifacts.model_store import is_stored, read_manifest, state_of
 from training.config import Config
 from training.config.framework_names import framework_name
 from training.data.snapshot import open_table, published_versions, take_snapshot
-from training.plots import COLOR, OTHER_COLORS, axes
+from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 
 SIZE = (4.8, 3.0)  # of a plot, in inches
 SHOWN = 10  # domains in a table

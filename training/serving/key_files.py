@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from training.data.batches import Columns, to_array
 from training.files.atomic_write import written_aside
-from training.ranking import UNKNOWN
+from training.serving.ranking import UNKNOWN
 
 FILE = "{}of{}.arrow"
 HASH, CHECK, ID = "hash", "check", "id"

@@ -10,7 +10,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from training.errors import UserError
-from training.serving.ranker import Ranker
+from training.serving.served_model import Ranker
 
 KEPT = {"item_key": "items", "score": "scores", "known_item": "known_items"}
 

@@ -5,7 +5,7 @@ import numpy as np
 from training.compare.study import Study
 from training.config import Config
 from training.metrics import domain_auc
-from training.plots import COLOR, axes
+from training.report.svg_plots import COLOR, axes
 
 BINS = 8
 

@@ -2,7 +2,7 @@
 
 from training.compare.study import Study
 from training.config import Config
-from training.plots import COLOR, axes
+from training.report.svg_plots import COLOR, axes
 
 COUNTS = range(1, 10)
 

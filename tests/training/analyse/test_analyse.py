@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.training.reference import loss_of, random_rows, small_model
-from training.analyse import gain, gradients, helpers, rates
-from training.analyse.gradients import cosines
+from training.analyse import gain_by_size, gradient_agreement, helper_count, rate_grid
+from training.analyse.gradient_agreement import cosines
 from training.compare.study import Study
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_cosines_are_those_of_the_gradients_of_whole_domains():
@@ -35,16 +35,16 @@ def config(built, tmp_path):
 
 
 def test_gradients_are_compared_before_and_after_each_framework(config):
-    figures, svg = gradients.gradients(config())
+    figures, svg = gradient_agreement.gradients(config())
     assert set(figures) == {"before training", "after alternate", "after dn", "after pcgrad"}
     assert all(-1 <= one["mean_cosine"] <= 1 and 0 <= one["conflicting_pairs"] <= 1 for one in figures.values())
     assert svg.startswith("<svg")
 
 
 def test_helpers_are_varied_from_none_on(config, monkeypatch):
-    monkeypatch.setattr(helpers, "COUNTS", (1, 2))
+    monkeypatch.setattr(helper_count, "COUNTS", (1, 2))
     settings = config("framework.name=mamdr")
-    figures, svg = helpers.helpers(settings)
+    figures, svg = helper_count.helpers(settings)
     study = Study(settings)
     assert figures["mean_domain_auc"][0] == study.score(study.shared_logits("test"))
     assert set(figures["mean_domain_auc"]) == {0, 1, 2}
@@ -52,17 +52,17 @@ def test_helpers_are_varied_from_none_on(config, monkeypatch):
 
 
 def test_rates_are_a_grid(config, monkeypatch):
-    monkeypatch.setattr(rates, "INNER", (0.001, 0.01))
-    monkeypatch.setattr(rates, "OUTER", (0.5,))
-    figures, svg = rates.rates(config("framework.name=dn"))
+    monkeypatch.setattr(rate_grid, "INNER", (0.001, 0.01))
+    monkeypatch.setattr(rate_grid, "OUTER", (0.5,))
+    figures, svg = rate_grid.rates(config("framework.name=dn"))
     assert np.shape(figures["mean_domain_auc"]) == (2, 1)
     assert figures["mean_domain_auc"][0] != figures["mean_domain_auc"][1]
     assert svg.startswith("<svg")
 
 
 def test_gain_is_by_size(config, monkeypatch):
-    monkeypatch.setattr(gain, "BINS", 3)
-    figures, svg = gain.gain(config("framework.name=joint_finetune"))
+    monkeypatch.setattr(gain_by_size, "BINS", 3)
+    figures, svg = gain_by_size.gain(config("framework.name=joint_finetune"))
     assert figures["training_rows"] == sorted(figures["training_rows"])
     assert len(figures["mean_gain"]) == 3
     assert svg.startswith("<svg")

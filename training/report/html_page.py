@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 
 
 def render(template: Path, **values: object) -> str:
-    """The page that `template` makes of `values`, which are escaped; it extends training/page.html."""
+    """The page that `template` makes of `values`, which are escaped; it extends training/report/page.html."""
     environment = Environment(
         loader=FileSystemLoader([template.parent, HERE]), undefined=StrictUndefined, autoescape=True, trim_blocks=True
     )

@@ -14,7 +14,7 @@ from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.shared.pcgrad import gram_matrix
 from training.models import build_model
 from training.parameters.shared import Parameters
-from training.plots import COLOR, OTHER_COLORS, axes
+from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 
 FRAMEWORKS = ("alternate", "dn", "pcgrad")
 DOMAINS = 100  # the largest

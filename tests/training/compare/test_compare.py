@@ -24,7 +24,7 @@ from training.compare.study import Study
 from training.config import load_config
 from training.errors import UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from training.distributed.device import use_cpu
 from training.errors import UserError
 from training.parameters.domain_offsets import Specific
 from training.parameters.forward import domain_logits
-from training.ranking import UNKNOWN, rank_items
-from training.serving.keys import ID, Keys
+from training.serving.key_files import ID, Keys
+from training.serving.ranking import UNKNOWN, rank_items
 
 COLUMNS = ["domain_id", "rounds", "dense", "embeddings"]
 

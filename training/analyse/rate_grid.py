@@ -4,7 +4,7 @@ import numpy as np
 
 from training.compare.study import Study
 from training.config import Config
-from training.plots import axes
+from training.report.svg_plots import axes
 
 INNER = (0.0003, 0.001, 0.003)
 OUTER = (0.1, 0.3, 0.5, 0.8, 1.0)
