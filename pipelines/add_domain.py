@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pipelines import tables
 from pipelines.adaptation import ModelKey, find_specific
 from pipelines.dr_longtail import dr_longtail, take_over
-from pipelines.growth import add_rows
+from pipelines.samples.incremental import add_rows
 from pipelines.session import run_job
 from training.artifacts.domain_parameters import written_domains
 from training.artifacts.model_names import fetch_model, model_path, shared_version

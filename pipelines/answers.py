@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.features import columns, of
 from pipelines.promotions import Served
 from pipelines.ranking import rank
+from pipelines.samples.features import columns, of
 from pipelines.scoring import domain_part
 from training.config import Config
 from training.serving.ranking import CANDIDATES, UNKNOWN

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import builds, choice, tables
-from pipelines.buckets import (
+from pipelines import tables
+from pipelines.samples import published_builds, row_choice
+from pipelines.samples.bucket_samples import make_samples
+from pipelines.samples.buckets import (
     assign_buckets,
     ctr_ratio,
     describe_domains,
@@ -18,9 +20,9 @@ from pipelines.buckets import (
     samples_by_domain,
     with_ids,
 )
-from pipelines.checks import require_sound
-from pipelines.cleaning import Features, check_labels, deduplicate, read_rows, rejects
-from pipelines.features import (
+from pipelines.samples.checks import require_sound
+from pipelines.samples.cleaning import Features, check_labels, deduplicate, read_rows, rejects
+from pipelines.samples.features import (
     columns,
     definitions,
     describe,
@@ -31,9 +33,8 @@ from pipelines.features import (
     values_by_owner,
     vocabularies,
 )
-from pipelines.growth import add_rows
-from pipelines.ids import dense_ids
-from pipelines.samples import make_samples
+from pipelines.samples.ids import dense_ids
+from pipelines.samples.incremental import add_rows
 from pipelines.session import persisting, run_job, size_tasks
 from pipelines.sources import read_log, read_vectors
 from training.config import Config
@@ -43,13 +44,13 @@ from training.errors import UserError
 def build_domains(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
-    before, source_version = builds.current(spark, config), builds.source_version(spark, config)
-    with builds.marked(spark), persisting() as persist:
+    before, source_version = published_builds.current(spark, config), published_builds.source_version(spark, config)
+    with published_builds.marked(spark), persisting() as persist:
         raw, positive_at = read_log(spark, config.data)
         labelled, events, features = "label" in raw.columns, "event" in raw.columns, config.data.features
         if not labelled:
             _refuse_features_of_rows(features)
-        raw = choice.choose_rows(raw, config.data, positive_at)
+        raw = row_choice.choose_rows(raw, config.data, positive_at)
         parsed = read_rows(raw, config.data, positive_at)
         rows_in = _count_rows(parsed, config)
         size_tasks(spark, rows_in)
@@ -77,7 +78,7 @@ def build_domains(spark: SparkSession, config: Config) -> dict:
         tables.create_table(spark, "domain_parameters", config.table("domain_parameters"))
         _check_count("samples written", samples_made, "samples planned", plan.agg(F.sum("rows")).first()[0])
         require_sound(spark, config)
-        builds.record(spark, config, source_version, latest_time, before)
+        published_builds.record(spark, config, source_version, latest_time, before)
     seconds = time.monotonic() - start
     return {
         **counts,
@@ -93,7 +94,7 @@ def _count_rows(parsed: DataFrame, config: Config) -> int:
     """How many rows the log has; raises UserError where it has none, or a label is neither 0 nor 1."""
     rows_in, other_labels = parsed.agg(F.count("*"), F.expr("count_if(label NOT IN (0, 1))")).first()
     if rows_in == 0:
-        chosen = " and ".join(f"data.{key}" for key in choice.KEYS if getattr(config.data, key) is not None)
+        chosen = " and ".join(f"data.{key}" for key in row_choice.KEYS if getattr(config.data, key) is not None)
         after = f" after {chosen} chose" if chosen else ""
         raise UserError(f"input {config.data.path} has no rows{after}: give a log with at least one row")
     if other_labels:

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import builds, tables
+from pipelines import tables
 from pipelines.adaptation import ModelKey
-from pipelines.features import of
+from pipelines.samples import published_builds
+from pipelines.samples.features import of
 from training.artifacts.warm_start import newest_stored
 from training.config import Config, restore_config
 from training.data.snapshot import take_snapshot
@@ -47,7 +48,7 @@ class Served:
     @classmethod
     def of(cls, spark: SparkSession, key: ModelKey, domain: str | None = None) -> "Served":
         """`key`, with the tables that it was trained on. Raises UserError if they are not there any more."""
-        return cls(key, domain, builds.versions(spark, key.config, key.table_version))
+        return cls(key, domain, published_builds.versions(spark, key.config, key.table_version))
 
 
 def find_served(spark: SparkSession, config: Config) -> list[Served]:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from pipelines.negatives import draw_negatives
-from pipelines.splits import OPEN, split_rows
+from pipelines.samples.negatives import draw_negatives
+from pipelines.samples.splits import OPEN, split_rows
 from training.data.batches import cut_to_fit
 from training.data.petastorm_reader import plan_epoch, share_out
 from training.hashing import hash_keys, permute

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from pipelines import tables
 from pipelines.build_domains import build_domains
-from pipelines.cleaning import deduplicate, parse
+from pipelines.samples.cleaning import deduplicate, parse
 from pipelines.sources import read_log
 from training.config import load_config
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from chispa import assert_df_equality
 
-from pipelines.cleaning import parse, rejects
+from pipelines.samples.cleaning import parse, rejects
 from pipelines.sources import read_log, read_vectors
 from training.config import ColumnsConfig, DataConfig, FeatureConfig
 from training.errors import UserError

@@ -76,7 +76,7 @@ def pairs(lengths: np.ndarray, requests: int) -> Iterator[tuple[np.ndarray, np.n
 
 
 def fill_with_item(columns: Columns, schema: Schema) -> None:
-    """Fills sequences up with the pair's own item, in place, as the samples' are; see pipelines/features.py."""
+    """Fills sequences up with the pair's own item, in place, as the samples' are; see pipelines/samples/features.py."""
     for feature in schema.features:
         if feature.kind == "sequence":
             real = np.arange(feature.length) < columns[LENGTH.format(feature.name)][:, None]

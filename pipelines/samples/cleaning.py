@@ -8,8 +8,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
+from pipelines.samples.splits import SPLITS
 from pipelines.sources.files import FAULT, MALFORMED
-from pipelines.splits import SPLITS
 from training.config import DataConfig, FeatureConfig, seconds_of
 from training.errors import UserError
 

@@ -12,8 +12,10 @@ from dataclasses import replace
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import builds, tables
-from pipelines.buckets import (
+from pipelines import tables
+from pipelines.samples import published_builds
+from pipelines.samples.bucket_samples import make_samples
+from pipelines.samples.buckets import (
     assign_buckets,
     ctr_ratio,
     describe_domains,
@@ -21,13 +23,12 @@ from pipelines.buckets import (
     samples_by_domain,
     with_ids,
 )
-from pipelines.checks import require_sound
-from pipelines.choice import choose_rows
-from pipelines.cleaning import check_labels, deduplicate, read_rows, rejects
-from pipelines.features import columns, of
-from pipelines.growing_features import encode_new, require_same_features, updated, write_vocabularies
-from pipelines.ids import dense_ids
-from pipelines.samples import make_samples
+from pipelines.samples.checks import require_sound
+from pipelines.samples.cleaning import check_labels, deduplicate, read_rows, rejects
+from pipelines.samples.features import columns, of
+from pipelines.samples.ids import dense_ids
+from pipelines.samples.incremental_features import encode_new, require_same_features, updated, write_vocabularies
+from pipelines.samples.row_choice import choose_rows
 from pipelines.session import persisting, size_tasks
 from pipelines.sources import read_log
 from training.config import Config
@@ -48,11 +49,11 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
     """
     start = time.monotonic()
     last = _require_growing(spark, config)
-    builds.undo_unfinished(spark, config, last)
-    before = builds.current(spark, config)
-    source_version = builds.source_version(spark, config)
-    with builds.marked(spark), persisting() as persist:
-        data = builds.unread(config.data, last)
+    published_builds.undo_unfinished(spark, config, last)
+    before = published_builds.current(spark, config)
+    source_version = published_builds.source_version(spark, config)
+    with published_builds.marked(spark), persisting() as persist:
+        data = published_builds.unread(config.data, last)
         raw, positive_at = read_log(spark, data)
         if "event" in raw.columns:
             raise UserError(
@@ -72,7 +73,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
             changed = True
         if changed:
             require_sound(spark, config)
-            builds.record(spark, config, source_version, _latest(kept, last, config), before)
+            published_builds.record(spark, config, source_version, _latest(kept, last, config), before)
     counts = {name: tables.read(spark, config.table(name)).count() for name in ("samples", "domains", "users", "items")}
     seconds = time.monotonic() - start
     return {
@@ -89,7 +90,7 @@ def add_rows(spark: SparkSession, config: Config) -> dict:
 
 def _add(
     kept: DataFrame,
-    last: builds.Row,
+    last: published_builds.Row,
     before: Mapping[str, int],
     labelled: bool,
     config: Config,
@@ -134,13 +135,13 @@ def _add(
     return rows
 
 
-def _require_growing(spark: SparkSession, config: Config) -> builds.Row:
+def _require_growing(spark: SparkSession, config: Config) -> published_builds.Row:
     """The last build of the tables. Raises UserError where they cannot grow."""
     data = config.data
     if data.largest_domains is not None:
         raise UserError("tables with data.largest_domains cannot grow: build them anew, without data.incremental")
     require_same_features(spark, config)
-    last = builds.read_last(spark, config)
+    last = published_builds.read_last(spark, config)
     if last is None:
         raise UserError(f"tables of {config.root} were built before builds were noted: build them anew")
     return last
@@ -165,9 +166,9 @@ def _new_rejects(parsed: DataFrame, config: Config) -> DataFrame:
     return rejects(parsed).join(known, known.columns, "left_anti")
 
 
-def _latest(kept: DataFrame, last: builds.Row, config: Config) -> float | None:
+def _latest(kept: DataFrame, last: published_builds.Row, config: Config) -> float | None:
     """The largest time of this log that this build or the last one kept."""
-    times = [builds.latest_time(kept), last["latest"] if last["path"] == config.data.path else None]
+    times = [published_builds.latest_time(kept), last["latest"] if last["path"] == config.data.path else None]
     return max((time for time in times if time is not None), default=None)
 
 

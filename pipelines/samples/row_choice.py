@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.cleaning import deduplicate, parse, parsed_time
+from pipelines.samples.cleaning import deduplicate, parse, parsed_time
 from training.config import DataConfig, seconds_of
 from training.errors import UserError
 

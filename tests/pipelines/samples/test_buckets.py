@@ -2,7 +2,7 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
-from pipelines.buckets import assign_buckets, ctr_ratio, plan_buckets, samples_by_domain, with_ids
+from pipelines.samples.buckets import assign_buckets, ctr_ratio, plan_buckets, samples_by_domain, with_ids
 from training.config import DataConfig
 
 LOG = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT"

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipelines import growth, tables
+from pipelines import tables
 from pipelines.build_domains import build
+from pipelines.samples import incremental
 from tests.pipelines.two_days import day_one, day_two
 from training.artifacts.model_names import shared_version
 from training.artifacts.model_store import read_manifest
@@ -165,7 +166,7 @@ def test_positives_are_those_of_both_days(grown):
 
 def test_domains_that_are_known_stay_where_they_were_planned(grown):
     _, before, after, _ = grown
-    old, now = (by(held["domains"], *growth.PLAN) for held in (before, after))
+    old, now = (by(held["domains"], *incremental.PLAN) for held in (before, after))
     assert old.keys() <= now.keys()
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipelines.splits import SPLITS, split_rows
+from pipelines.samples.splits import SPLITS, split_rows
 from training.hashing import hash_keys
 
 SHARES = [0.6, 0.2, 0.2]
@@ -60,7 +60,7 @@ def test_each_domain_and_each_label_is_split_alone():
 
 @pytest.mark.parametrize("hashes", [hash_keys, one_hash])
 def test_split_does_not_depend_on_the_order_of_rows(hashes, monkeypatch):
-    monkeypatch.setattr("pipelines.splits.hash_keys", hashes)
+    monkeypatch.setattr("pipelines.samples.splits.hash_keys", hashes)
     rows = rows_of(50) + rows_of(30, label=0) + rows_of(9, domain=3)
     order = np.random.default_rng(0).permutation(len(rows))
     splits = split(SHARES, rows)

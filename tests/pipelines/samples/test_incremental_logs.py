@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import growth, tables
+from pipelines import tables
 from pipelines.build_domains import build
+from pipelines.samples import incremental
 from tests.pipelines.two_days import day_one, day_two
 from training.errors import UserError
 
@@ -59,7 +60,7 @@ def test_the_next_build_goes_on_there_and_where_it_is_cut_off_it_is_taken_back(s
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(growth, "_describe", fail)
+        patch.setattr(incremental, "_describe", fail)
         with pytest.raises(OSError, match="no space left"):
             build(spark, config)
     late = [(f"late domain {n}", "u1", "i1", 1, 200) for n in range(9)]

@@ -18,10 +18,10 @@ from sklearn.metrics import roc_auc_score
 from pipelines import tables
 from pipelines.adaptation import ModelKey, open_theta
 from pipelines.build_domains import build_domains
-from pipelines.cleaning import parse
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
-from pipelines.features import definitions, encode, fill_sequences, latest, moments, vocabularies
+from pipelines.samples.cleaning import parse
+from pipelines.samples.features import definitions, encode, fill_sequences, latest, moments, vocabularies
 from pipelines.score import score
 from pipelines.sources import read_log
 from tests.settings import FRAMEWORK

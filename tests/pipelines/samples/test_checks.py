@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from pipelines import build_domains, growth, tables
-from pipelines.samples import refuse_doubles
+from pipelines import build_domains, tables
+from pipelines.samples import incremental
+from pipelines.samples.bucket_samples import refuse_doubles
 from training.data.snapshot import published_versions, take_snapshot
 from training.errors import UserError
 from training.train import train
@@ -101,11 +102,11 @@ def test_growth_that_is_refused_is_taken_back_by_the_next_one(spark, copied, log
         spark.newSession().sql(f"DELETE FROM delta.`{config.table('samples')}` WHERE user_id = 1")
 
     for patched, by, message in (
-        ("describe_domains", one_row_more(growth.describe_domains), "failed the check"),
+        ("describe_domains", one_row_more(incremental.describe_domains), "failed the check"),
         ("require_sound", meanwhile, "written by another job"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(growth, patched, by)
+            patch.setattr(incremental, patched, by)
             with pytest.raises(UserError, match=message):
                 build_domains.build(spark, config)
         assert published_versions(config) == published

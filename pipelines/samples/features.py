@@ -7,8 +7,8 @@ from math import sqrt
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.cleaning import Features, last
-from pipelines.ids import dense_ids
+from pipelines.samples.cleaning import Features, last
+from pipelines.samples.ids import dense_ids
 from training.config import FeatureConfig
 from training.data.schema import LENGTH
 

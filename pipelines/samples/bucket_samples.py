@@ -11,9 +11,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from pipelines.features import fill_sequences
-from pipelines.negatives import draw_negatives
-from pipelines.splits import OPEN, SPLITS, split_rows
+from pipelines.samples.features import fill_sequences
+from pipelines.samples.negatives import draw_negatives
+from pipelines.samples.splits import OPEN, SPLITS, split_rows
 from training.config import DataConfig
 
 SCHEMA = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, bucket INT, split STRING"

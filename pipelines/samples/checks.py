@@ -8,7 +8,8 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
-from pipelines import builds, tables
+from pipelines import tables
+from pipelines.samples import published_builds
 from training.config import Config
 from training.data.snapshot import require_version
 from training.errors import UserError
@@ -16,7 +17,7 @@ from training.errors import UserError
 
 def require_sound(spark: SparkSession, config: Config) -> None:
     """Raises UserError if the newest tables fail a check."""
-    filled = {name: f"delta.`{config.table(name)}`" for name in builds.BELONGING} | asdict(config.checks)
+    filled = {name: f"delta.`{config.table(name)}`" for name in published_builds.BELONGING} | asdict(config.checks)
     filled["last_domains"] = _last_domains(spark, config)
     filled["counts"] = tables.statement("counts", samples=filled["samples"])
     checks = sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "checks").iterdir())
@@ -32,8 +33,8 @@ def require_sound(spark: SparkSession, config: Config) -> None:
 
 def _last_domains(spark: SparkSession, config: Config) -> str:
     """The table domains of the last build with these settings, or as it is now where that is not to be had."""
-    path, last = config.table("domains"), builds.read_last(spark, config)
-    if last is None or last.asDict().get("data") != builds.settings_of(config.data):
+    path, last = config.table("domains"), published_builds.read_last(spark, config)
+    if last is None or last.asDict().get("data") != published_builds.settings_of(config.data):
         return f"delta.`{path}`"
     version = last["versions"]["domains"]
     try:

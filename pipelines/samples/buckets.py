@@ -6,8 +6,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.cleaning import PAIR
-from pipelines.ids import with_running_total
+from pipelines.samples.cleaning import PAIR
+from pipelines.samples.ids import with_running_total
 from training.config import DataConfig
 
 

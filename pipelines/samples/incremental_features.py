@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.features import (
+from pipelines.samples.features import (
     Moments,
     columns,
     describe,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.choice import choose_rows
+from pipelines.samples.row_choice import choose_rows
 from training.config import DataConfig
 
 RAW = "user STRING, item STRING, domain STRING, _malformed STRING"

@@ -4,7 +4,7 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
-from pipelines.cleaning import deduplicate, parse, rejects
+from pipelines.samples.cleaning import deduplicate, parse, rejects
 
 RAW = "user STRING, item STRING, domain STRING, label STRING, time STRING, _malformed STRING"
 FAULTS = "label DOUBLE, time DOUBLE, column STRING, reason STRING"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipelines.negatives import draw_negatives, negative_counts
+from pipelines.samples.negatives import draw_negatives, negative_counts
 
 
 def draw(rows, ratio, pools, seed=0, taken=()):

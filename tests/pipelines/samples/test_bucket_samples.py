@@ -4,9 +4,9 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
-from pipelines.buckets import assign_buckets, plan_buckets, samples_by_domain
-from pipelines.samples import SCHEMA, finish_bucket, make_samples, splits_of_negatives, whole_buckets
-from pipelines.splits import OPEN
+from pipelines.samples.bucket_samples import SCHEMA, finish_bucket, make_samples, splits_of_negatives, whole_buckets
+from pipelines.samples.buckets import assign_buckets, plan_buckets, samples_by_domain
+from pipelines.samples.splits import OPEN
 from training.config import DataConfig
 
 LOG = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT"

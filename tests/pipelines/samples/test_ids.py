@@ -2,7 +2,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.ids import SLICES, dense_ids, with_running_total
+from pipelines.samples.ids import SLICES, dense_ids, with_running_total
 
 KEYS = [f"k{number}" for number in range(300)] + ["007", "7", "12x", "b/c d", "ä", ""]
 
