@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from benchmarks.figures import print_figures
-from pipelines.adaptation import ModelKey, open_adapter
+from pipelines.tasks.adapt_domains import ModelKey, open_adapter
 from training.config import load_config
 from training.data.batches import Columns
 from training.data.petastorm_reader import read_buckets

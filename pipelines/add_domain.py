@@ -14,10 +14,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.adaptation import ModelKey, find_specific
 from pipelines.dr_longtail import dr_longtail, take_over
 from pipelines.samples.incremental import add_rows
 from pipelines.session import run_job
+from pipelines.tasks.adapt_domains import ModelKey, find_specific
 from training.artifacts.domain_parameters import written_domains
 from training.artifacts.model_names import fetch_model, model_path, shared_version
 from training.artifacts.model_store import is_stored, read_manifest

@@ -7,9 +7,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.promotions import Served
-from pipelines.ranking import rank
 from pipelines.samples.features import columns, of
-from pipelines.scoring import domain_part
+from pipelines.tasks.rank_requests import rank
+from pipelines.tasks.score_samples import domain_part
 from training.config import Config
 from training.serving.ranking import CANDIDATES, UNKNOWN
 
@@ -19,7 +19,7 @@ class Answer:
     """The ranking of a model, and what it was asked.
 
     Attributes:
-        ranked: a row a request and item: RANKED of pipelines/ranking.py.
+        ranked: a row a request and item: RANKED of pipelines/tasks/rank_requests.py.
         people: a row a request that could be answered, with domain_id and user_id.
         asked: the candidates that requests gave, with item_id; None: they gave none.
         specific: the rows of domain_parameters of the model.

@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 from tqdm import tqdm
 
 from pipelines import tables
-from pipelines.adaptation import ModelKey, find_specific, map_domains
 from pipelines.session import run_job
+from pipelines.tasks.adapt_domains import ModelKey, find_specific, map_domains
 from training.artifacts import domain_parameters
 from training.artifacts.model_names import model_path
 from training.artifacts.model_store import read_manifest

@@ -11,9 +11,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.adaptation import ModelKey
-from pipelines.scoring import score
 from pipelines.session import persisting, run_job
+from pipelines.tasks.adapt_domains import ModelKey
+from pipelines.tasks.score_samples import score
 from training.config import Config
 from training.config.framework_names import framework_name
 from training.data.snapshot import take_snapshot

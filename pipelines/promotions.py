@@ -8,9 +8,9 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.adaptation import ModelKey
 from pipelines.samples import published_builds
 from pipelines.samples.features import of
+from pipelines.tasks.adapt_domains import ModelKey
 from training.artifacts.warm_start import newest_stored
 from training.config import Config, restore_config
 from training.data.snapshot import take_snapshot

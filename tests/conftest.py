@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipelines.adaptation import ModelKey
 from pipelines.build_domains import build_domains
+from pipelines.tasks.adapt_domains import ModelKey
 from tests.jobs import SHORT, environment_of_jobs
 from tests.one_jvm import one_spark
 from tests.settings import DATA, FRAMEWORK, SIZES

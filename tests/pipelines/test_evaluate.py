@@ -5,9 +5,9 @@ import pytest
 from chispa import assert_df_equality
 from sklearn.metrics import log_loss, roc_auc_score
 
-from pipelines.adaptation import ModelKey, open_theta
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import auc_by, evaluate, model_names, summarise
+from pipelines.tasks.adapt_domains import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
@@ -100,7 +100,7 @@ def test_the_shared_model_stands_beside_the_whole_one(built):
 def test_the_jobs_figures_are_those_of_the_trainers_forward_pass(
     spark, built, keep_rounds, tmp_path, capfd, monkeypatch
 ):
-    monkeypatch.setattr("pipelines.scoring.DOMAINS_AT_A_TIME", 2)  # buckets are scored in parts
+    monkeypatch.setattr("pipelines.tasks.score_samples.DOMAINS_AT_A_TIME", 2)  # buckets are scored in parts
     config = built.config(built.copy(tmp_path), "framework.name=joint_dr")
     train(config)
     keep_rounds(config)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.adaptation import ModelKey, open_theta
 from pipelines.dr_longtail import dr_longtail
 from pipelines.score import score
+from pipelines.tasks.adapt_domains import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
 from training.data.batches import Columns
 from training.data.snapshot import read_columns, take_snapshot

@@ -43,7 +43,7 @@ class Ranker:
         self._models = {one["domain"]: ServedModel(one, root, cached_domains) for one in served}
 
     def rank(self, domain: str, user: str, items: Sequence[str], top_k: int | None = None) -> pa.Table:
-        """The best items, as batch scoring ranks them: RANKED of pipelines/ranking.py, a row an item.
+        """The best items, as batch scoring ranks them: RANKED of pipelines/tasks/rank_requests.py, a row an item.
 
         Raises:
             UserError: the model does not have the domain, or there are no items.

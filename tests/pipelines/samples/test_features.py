@@ -16,7 +16,6 @@ from pyspark.sql import DataFrame
 from sklearn.metrics import roc_auc_score
 
 from pipelines import tables
-from pipelines.adaptation import ModelKey, open_theta
 from pipelines.build_domains import build_domains
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
@@ -24,6 +23,7 @@ from pipelines.samples.cleaning import parse
 from pipelines.samples.features import definitions, encode, fill_sequences, latest, moments, vocabularies
 from pipelines.score import score
 from pipelines.sources import read_log
+from pipelines.tasks.adapt_domains import ModelKey, open_theta
 from tests.settings import FRAMEWORK
 from training.config import DataConfig, FeatureConfig, load_config
 from training.data.petastorm_reader import read_buckets

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
-from pipelines.adaptation import ModelKey, open_theta
+from pipelines.tasks.adapt_domains import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
 from training.data.batches import Columns, to_features
 from training.distributed.device import use_cpu

@@ -4,7 +4,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.adaptation import ModelKey, open_theta, to_columns
+from pipelines.tasks.adapt_domains import ModelKey, open_theta, to_columns
 from training.artifacts.domain_parameters import from_row
 from training.data.petastorm_reader import ORDER
 from training.distributed.device import use_cpu
