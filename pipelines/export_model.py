@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.promotions import Served, find_served
+from pipelines.serving.promotions import Served, find_served
 from pipelines.session import run_job
 from training.config import Config
 from training.errors import UserError

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import promotions
-from pipelines.answers import answer
 from pipelines.evaluate import SPLIT, auc_by, require_specific
-from pipelines.promotions import Served
+from pipelines.serving import promotions
+from pipelines.serving.promotions import Served
+from pipelines.serving.requests import answer
 from pipelines.session import persisting, run_job
 from training.config import Config
 from training.errors import UserError

@@ -23,8 +23,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import tables
-from pipelines.answers import answer
-from pipelines.promotions import Served, find_served
+from pipelines.serving.promotions import Served, find_served
+from pipelines.serving.requests import answer
 from pipelines.session import persisting, run_job
 from pipelines.sources.files import require_columns
 from pipelines.sources.table import load

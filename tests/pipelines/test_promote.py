@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import yaml
 
-from pipelines import promotions, tables
 from pipelines import score as job
+from pipelines import tables
 from pipelines.build_domains import build
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from pipelines.promote import promote
 from pipelines.score import score
+from pipelines.serving import promotions
 from tests.settings import FRAMEWORK
 from training.config import PromoteConfig, load_config
 from training.data.snapshot import take_snapshot

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.promotions import Served
 from pipelines.samples.features import columns, of
+from pipelines.serving.promotions import Served
 from pipelines.tasks.rank_requests import rank
 from pipelines.tasks.score_samples import domain_part
 from training.config import Config

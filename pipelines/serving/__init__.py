@@ -1,0 +1,1 @@
+"""Requests, promotions, and the quality of what is served."""
