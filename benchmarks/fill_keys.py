@@ -8,8 +8,8 @@ A build at a small scale then trains tables of the full size.
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
-from pipelines.session import run_job
+from pipelines.engine import tables
+from pipelines.engine.session import run_job
 from training.config import Config
 
 

@@ -24,8 +24,8 @@ from benchmarks.figures import print_figures
 from benchmarks.planted import draw_planted, write_planted
 from pipelines.build_domains import build_domains
 from pipelines.dr_longtail import dr_longtail
+from pipelines.engine.session import spark_session
 from pipelines.evaluate import evaluate
-from pipelines.session import spark_session
 from training.compare import baselines
 from training.config import load_config
 from training.data.snapshot import read_columns

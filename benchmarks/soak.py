@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.figures import print_figures
 from pipelines.dr_longtail import dr_longtail
-from pipelines.session import spark_session
+from pipelines.engine.session import spark_session
 from training.config import load_config
 
 CONFIG = "conf/ml_latest_small.yaml"

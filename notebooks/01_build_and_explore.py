@@ -11,9 +11,9 @@
 import numpy as np
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines.engine import tables
 from pipelines.build_domains import build
-from pipelines.notebook import show, start
+from pipelines.engine.notebook import show, start
 from training.report.svg_plots import COLOR, axes
 
 spark, config = start("conf/ml_latest_small.yaml")

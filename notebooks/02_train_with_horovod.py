@@ -7,7 +7,7 @@
 
 # COMMAND ----------
 
-from pipelines.notebook import show, start
+from pipelines.engine.notebook import show, start
 from pipelines.train_on_spark import train_on_spark
 from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 from training.data.snapshot import take_snapshot

@@ -10,10 +10,10 @@
 
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines.engine import tables
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
-from pipelines.notebook import show, start
+from pipelines.engine.notebook import show, start
 from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 
 spark, config = start("conf/ml_latest_small.yaml", "framework.name=mamdr")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines.engine import tables
 from pipelines.add_domain import add_domain
-from pipelines.notebook import start
+from pipelines.engine.notebook import start
 from pipelines.score import score
 
 spark, config = start("conf/ml_latest_small.yaml", "framework.name=mamdr", "score.top_k=3")

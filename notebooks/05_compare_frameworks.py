@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.notebook import PLAN_SETTINGS, REPOSITORY, further_settings
+from pipelines.engine.notebook import PLAN_SETTINGS, REPOSITORY, further_settings
 from training.compare.plan import load_plan
 
 os.chdir(REPOSITORY)

@@ -15,8 +15,8 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
-from pipelines.session import persisting, run_job
+from pipelines.engine import tables
+from pipelines.engine.session import persisting, run_job
 from training.config import Config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError

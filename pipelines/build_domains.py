@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines.engine import tables
+from pipelines.engine.session import persisting, run_job, size_tasks
 from pipelines.samples import published_builds, row_choice
 from pipelines.samples.bucket_samples import make_samples
 from pipelines.samples.buckets import (
@@ -35,7 +36,6 @@ from pipelines.samples.features import (
 )
 from pipelines.samples.ids import dense_ids
 from pipelines.samples.incremental import add_rows
-from pipelines.session import persisting, run_job, size_tasks
 from pipelines.sources import read_log, read_vectors
 from training.config import Config
 from training.errors import UserError

@@ -16,8 +16,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from tqdm import tqdm
 
-from pipelines import tables
-from pipelines.session import run_job
+from pipelines.engine import tables
+from pipelines.engine.session import run_job
 from pipelines.tasks.adapt_domains import ModelKey, find_specific, map_domains
 from training.artifacts import domain_parameters
 from training.artifacts.model_names import model_path

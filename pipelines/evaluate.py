@@ -10,8 +10,8 @@ import sys
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
-from pipelines.session import persisting, run_job
+from pipelines.engine import tables
+from pipelines.engine.session import persisting, run_job
 from pipelines.tasks.adapt_domains import ModelKey
 from pipelines.tasks.score_samples import score
 from training.config import Config

@@ -18,8 +18,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.engine.session import run_job
 from pipelines.serving.promotions import Served, find_served
-from pipelines.session import run_job
 from training.config import Config
 from training.errors import UserError
 from training.files.atomic_write import written_aside

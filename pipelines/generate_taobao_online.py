@@ -16,9 +16,9 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
-from pipelines.session import run_job
-from pipelines.synthetic import ITEM, USER, Log, Shape, draw_log, rows_of, vectors
+from pipelines.engine import tables
+from pipelines.engine.session import run_job
+from pipelines.sources.synthetic_log import ITEM, USER, Log, Shape, draw_log, rows_of, vectors
 from training.config import Config
 from training.errors import UserError
 from training.metrics import domain_auc

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.engine.session import persisting, run_job
 from pipelines.evaluate import SPLIT, auc_by, require_specific
 from pipelines.serving import promotions
 from pipelines.serving.promotions import Served
 from pipelines.serving.requests import answer
-from pipelines.session import persisting, run_job
 from training.config import Config
 from training.errors import UserError
 

@@ -22,10 +22,10 @@ from functools import reduce
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines.engine import tables
+from pipelines.engine.session import persisting, run_job
 from pipelines.serving.promotions import Served, find_served
 from pipelines.serving.requests import answer
-from pipelines.session import persisting, run_job
 from pipelines.sources.files import require_columns
 from pipelines.sources.table import load
 from training.config import Config

@@ -12,7 +12,7 @@ import horovod.spark
 from horovod.runner.common.util.timeout import TimeoutException
 from pyspark.sql import SparkSession
 
-from pipelines.session import run_job
+from pipelines.engine.session import run_job
 from training.config import Config
 from training.errors import UserError
 from training.train import train

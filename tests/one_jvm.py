@@ -12,7 +12,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
-from pipelines.session import spark_session
+from pipelines.engine.session import spark_session
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines.engine import tables
 from pipelines.samples.cleaning import PAIR
 from pipelines.samples.ids import with_running_total
 from training.config import DataConfig

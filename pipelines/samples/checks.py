@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
-from pipelines import tables
+from pipelines.engine import tables
 from pipelines.samples import published_builds
 from training.config import Config
 from training.data.snapshot import require_version

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines.engine import tables
+from pipelines.engine.session import persisting, size_tasks
 from pipelines.samples import published_builds
 from pipelines.samples.bucket_samples import make_samples
 from pipelines.samples.buckets import (
@@ -29,7 +30,6 @@ from pipelines.samples.features import columns, of
 from pipelines.samples.ids import dense_ids
 from pipelines.samples.incremental_features import encode_new, require_same_features, updated, write_vocabularies
 from pipelines.samples.row_choice import choose_rows
-from pipelines.session import persisting, size_tasks
 from pipelines.sources import read_log
 from training.config import Config
 from training.errors import UserError

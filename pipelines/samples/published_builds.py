@@ -10,7 +10,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines.engine import tables
 from training.config import Config, DataConfig
 from training.data.snapshot import MARK, READ, left_behind, require_version
 from training.errors import UserError

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import tables
+from pipelines.engine import tables
 from pipelines.samples import published_builds
 from pipelines.samples.features import of
 from pipelines.tasks.adapt_domains import ModelKey

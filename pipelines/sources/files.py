@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
-from pipelines.sources.uniform import require_one_header
+from pipelines.sources.same_columns import require_one_header
 from training.config import DataConfig
 from training.errors import UserError
 

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.sources.files import MALFORMED, feature_columns, read_csv_strings, require_columns, require_path
-from pipelines.sources.uniform import require_one_type
+from pipelines.sources.same_columns import require_one_type
 from training.config import DataConfig
 from training.errors import UserError
 

@@ -9,10 +9,10 @@ import torch
 import yaml
 
 from pipelines import add_domain as job
-from pipelines import tables
 from pipelines.add_domain import add_domain
 from pipelines.build_domains import build
 from pipelines.dr_longtail import dr_longtail
+from pipelines.engine import tables
 from pipelines.evaluate import evaluate
 from pipelines.score import score
 from tests.settings import FRAMEWORK

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from py4j.protocol import Py4JJavaError
 
-from pipelines import tables
 from pipelines.build_domains import build_domains
+from pipelines.engine import tables
 from tests.jobs import AS_USERS_HAVE_IT, CLUSTER, REPOSITORY, submit
 from training.config import load_config
 from training.data.frozen_vectors import load_vectors

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipelines import tables
 from pipelines.dr_longtail import WAVE, _waves, append, dr_longtail
+from pipelines.engine import tables
 from pipelines.tasks.adapt_domains import ModelKey, open_adapter
 from training.artifacts.domain_parameters import HADOOP_ROW_GROUPS, from_row
 from training.artifacts.model_names import model_path

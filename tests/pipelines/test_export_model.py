@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines import tables
 from pipelines.dr_longtail import dr_longtail
+from pipelines.engine import tables
 from pipelines.export_model import export_model
 from pipelines.score import score
 from tests.jobs import free_port

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from pipelines import score as job
-from pipelines import tables
 from pipelines.build_domains import build
 from pipelines.dr_longtail import dr_longtail
+from pipelines.engine import tables
 from pipelines.evaluate import evaluate
 from pipelines.promote import promote
 from pipelines.score import score

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines import tables
+from pipelines.engine import tables
 from pipelines.evaluate import evaluate
 from training.train import train
 

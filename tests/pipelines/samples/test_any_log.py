@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines import tables
 from pipelines.build_domains import build_domains
+from pipelines.engine import tables
 
 EXAMPLES = 1  # which is two builds; another in each run
 KEYS = st.sampled_from(

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from pipelines import build_domains, tables
+from pipelines import build_domains
+from pipelines.engine import tables
 from pipelines.samples import incremental
 from pipelines.samples.bucket_samples import refuse_doubles
 from training.data.snapshot import published_versions, take_snapshot

@@ -15,9 +15,9 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 from sklearn.metrics import roc_auc_score
 
-from pipelines import tables
 from pipelines.build_domains import build_domains
 from pipelines.dr_longtail import dr_longtail
+from pipelines.engine import tables
 from pipelines.evaluate import evaluate
 from pipelines.samples.cleaning import parse
 from pipelines.samples.features import definitions, encode, fill_sequences, latest, moments, vocabularies

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipelines import tables
 from pipelines.build_domains import build
+from pipelines.engine import tables
 from pipelines.samples import incremental
 from tests.pipelines.two_days import day_one, day_two
 from training.artifacts.model_names import shared_version

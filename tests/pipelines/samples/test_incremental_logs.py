@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import tables
 from pipelines.build_domains import build
+from pipelines.engine import tables
 from pipelines.samples import incremental
 from tests.pipelines.two_days import day_one, day_two
 from training.errors import UserError

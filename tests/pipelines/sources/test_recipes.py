@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from pipelines import tables
 from pipelines.build_domains import build_domains
+from pipelines.engine import tables
 from pipelines.samples.cleaning import deduplicate, parse
 from pipelines.sources import read_log
 from training.config import load_config
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql.types import StructField, StructType
 
-from pipelines import tables
+from pipelines.engine import tables
 
 NAMES = sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "tables").iterdir())
 ITEMS = "key STRING, id BIGINT"

@@ -5,9 +5,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from pipelines import generate_taobao_online, tables
+from pipelines import generate_taobao_online
 from pipelines.build_domains import build_domains
-from pipelines.synthetic import (
+from pipelines.engine import tables
+from pipelines.sources.synthetic_log import (
     BIAS,
     ITEM,
     USER,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from pipelines.session import spark_session
+from pipelines.engine.session import spark_session
 from training.config import Config, load_config
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 SETTINGS, PLAN_SETTINGS = "MAMDR_SETTINGS", "MAMDR_PLAN_SETTINGS"  # environment variables
 
 
