@@ -14,7 +14,7 @@ setup:  ## the environment: .venv with everything in it
 	@setup/install.sh
 
 classes: setup  ## an archive of Spark's classes, with which jobs of tests start in a quarter less time
-	@python -m tests.classes
+	@python -m tests.support.classes
 
 demo: setup  ## build, train, adapt, evaluate, rank and report on the data in this repository
 	@mkdir -p runs
@@ -36,7 +36,7 @@ coverage: classes  ## all tests, and which lines of pipelines/ and training/ no 
 	python -m coverage report
 
 torture: classes  ## kills jobs and ranks at 50 random moments; fails if anything is lost
-	python -m tests.torture --kills 50
+	python -m tests.support.torture --kills 50
 
 lint: setup
 	ruff check .

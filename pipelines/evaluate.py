@@ -64,8 +64,8 @@ def model_names(config: Config) -> dict[str, bool]:
 
 
 def auc_by(scores: DataFrame, group: str) -> DataFrame:
-    """(model, domain_id, rows, positives, auc, logloss) by sql/auc.sql, for each value of the expression `group`."""
-    query = tables.statement("auc", scores="{scores}", group=group)
+    """(model, domain_id, rows, positives, auc, logloss) for each value of the expression `group`."""
+    query = tables.statement("queries/auc", scores="{scores}", group=group)
     return scores.sparkSession.sql(query, scores=scores)
 
 

@@ -16,9 +16,9 @@ import yaml
 
 from pipelines.build_domains import build_domains
 from pipelines.tasks.adapt_domains import ModelKey
-from tests.jobs import SHORT, environment_of_jobs
-from tests.one_jvm import one_spark
-from tests.settings import DATA, FRAMEWORK, SIZES
+from tests.support.jobs import SHORT, environment_of_jobs
+from tests.support.one_jvm import one_spark
+from tests.support.settings import DATA, FRAMEWORK, SIZES
 from training.artifacts.model_names import model_path
 from training.config import load_config
 from training.data.snapshot import take_snapshot
@@ -36,7 +36,7 @@ def spark(spark_settings, tmp_path_factory):
     """A session of two local cores with the settings of the jobs; processes of one run of pytest share its JVM."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    own = {"spark.sql.warehouse.dir": folder / "warehouse", "spark.python.daemon.module": "tests.daemon"}
+    own = {"spark.sql.warehouse.dir": folder / "warehouse", "spark.python.daemon.module": "tests.support.daemon"}
     arguments = [part for key, value in own.items() for part in ("--conf", f"{key}={value}")]
     with ExitStack() as running:
         with environment_of_jobs(), pytest.MonkeyPatch.context() as patch:  # with both compilers

@@ -113,7 +113,7 @@ def code_of(name):
 
 
 def test_the_adapter_of_another_library_is_the_one_that_the_tests_train():
-    assert (ROOT / "tests/training/rechub.py").read_text().endswith(code_of("rechub.py"))
+    assert (ROOT / "tests/support/rechub.py").read_text().endswith(code_of("rechub.py"))
 
 
 @pytest.mark.parametrize(("name", "most_lines"), [("my_models.py", 60), ("my_frameworks.py", 80)])

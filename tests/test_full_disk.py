@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.jobs import REPOSITORY, SUBMIT
+from tests.support.jobs import REPOSITORY, SUBMIT
 
 SPACES = ["unshare", "--map-root-user", "--mount", "bash", "-c"]  # a disk of our own, in a namespace of our own
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs import spark_variables, submit
+from tests.support.jobs import spark_variables, submit
 
 ROOT = Path(__file__).parents[1]
 

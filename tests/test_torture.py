@@ -6,8 +6,8 @@ import pytest
 
 from pipelines.build_domains import build
 from pipelines.dr_longtail import dr_longtail
-from tests.jobs import ONE_EXECUTOR
-from tests.torture import torture
+from tests.support.jobs import ONE_EXECUTOR
+from tests.support.torture import torture
 from training.config import load_config
 from training.train import train
 

@@ -103,8 +103,8 @@ def assign_buckets(log: DataFrame, plan: DataFrame, labelled: bool, met: DataFra
 
 def describe_domains(plan: DataFrame, samples: DataFrame) -> DataFrame:
     """The rows of the table domains: what is planned of each, with users and items, and what `samples` have of it."""
-    counts = tables.statement("counts", samples="{samples}")
-    query = tables.statement("domains", plan="{plan}", counts=counts)
+    counts = tables.statement("queries/counts", samples="{samples}")
+    query = tables.statement("queries/domains", plan="{plan}", counts=counts)
     return plan.sparkSession.sql(query, plan=plan, samples=samples)
 
 

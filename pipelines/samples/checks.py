@@ -19,7 +19,7 @@ def require_sound(spark: SparkSession, config: Config) -> None:
     """Raises UserError if the newest tables fail a check."""
     filled = {name: f"delta.`{config.table(name)}`" for name in published_builds.BELONGING} | asdict(config.checks)
     filled["last_domains"] = _last_domains(spark, config)
-    filled["counts"] = tables.statement("counts", samples=filled["samples"])
+    filled["counts"] = tables.statement("queries/counts", samples=filled["samples"])
     checks = sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "checks").iterdir())
     queries = [
         f"SELECT '{check}' AS check, * FROM ({tables.statement(f'checks/{check}', **filled)})" for check in checks

@@ -235,7 +235,7 @@ def _shrunk(samples: DataFrame, config: Config) -> DataFrame:
     """The domain_id of domains that have fewer samples than they had: somebody deleted rows."""
     spark = samples.sparkSession
     domains = tables.read(spark, config.table("domains")).select("domain_id", "rows")
-    there = spark.sql(tables.statement("counts", samples="{samples}"), samples=samples)
+    there = spark.sql(tables.statement("queries/counts", samples="{samples}"), samples=samples)
     there = there.select("domain_id", F.col("rows").alias("there"))
     return domains.join(there, "domain_id", "left").where("NOT rows <=> there").select("domain_id")
 

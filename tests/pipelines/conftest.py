@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.jobs import REPOSITORY
+from tests.support.jobs import REPOSITORY
 from training.config import load_config
 
 

@@ -15,7 +15,7 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.engine import tables
 from pipelines.evaluate import evaluate
 from pipelines.score import score
-from tests.settings import FRAMEWORK
+from tests.support.settings import FRAMEWORK
 from training.artifacts.model_names import model_path, shared_version
 from training.artifacts.model_store import load_theta
 from training.config import load_config

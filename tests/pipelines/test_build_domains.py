@@ -12,7 +12,7 @@ from py4j.protocol import Py4JJavaError
 
 from pipelines.build_domains import build_domains
 from pipelines.engine import tables
-from tests.jobs import AS_USERS_HAVE_IT, CLUSTER, REPOSITORY, submit
+from tests.support.jobs import AS_USERS_HAVE_IT, CLUSTER, REPOSITORY, submit
 from training.config import load_config
 from training.data.frozen_vectors import load_vectors
 from training.errors import UserError
@@ -242,7 +242,7 @@ def submitted(log, wheel, tmp_path_factory):
 def test_the_wheel_has_all_statements(wheel):
     statements = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "sql").rglob("*.sql")}
     with zipfile.ZipFile(wheel) as archive:
-        assert "sql/auc.sql" in statements <= set(archive.namelist())
+        assert "sql/queries/auc.sql" in statements <= set(archive.namelist())
 
 
 def test_the_wheel_gives_the_same_tables_on_a_cluster(spark, built, submitted):

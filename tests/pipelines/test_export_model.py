@@ -17,7 +17,7 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.engine import tables
 from pipelines.export_model import export_model
 from pipelines.score import score
-from tests.jobs import free_port
+from tests.support.jobs import free_port
 from training.errors import UserError
 from training.serving.key_files import UNKNOWN, Keys, slice_of, write_slice
 from training.train import train

@@ -15,7 +15,7 @@ from pipelines.evaluate import evaluate
 from pipelines.promote import promote
 from pipelines.score import score
 from pipelines.serving import promotions
-from tests.settings import FRAMEWORK
+from tests.support.settings import FRAMEWORK
 from training.config import PromoteConfig, load_config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError

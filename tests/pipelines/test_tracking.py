@@ -6,7 +6,7 @@ import mlflow
 import pytest
 
 from pipelines.evaluate import evaluate
-from tests.jobs import free_port
+from tests.support.jobs import free_port
 from training.report.__main__ import write_report
 from training.tracking import MODEL, Tracker, open_run
 from training.train import train

@@ -12,8 +12,8 @@ import pytest
 import torch
 from deltalake import DeltaTable
 
-from tests.jobs import horovodrun
-from tests.training.reference import LEARNED, assert_close
+from tests.support.jobs import horovodrun
+from tests.support.reference import LEARNED, assert_close
 from training.artifacts.model_names import model_path, shared_version, specific_version, trained_state
 from training.artifacts.model_store import FOLDER, load_theta
 from training.artifacts.warm_start import find_origin

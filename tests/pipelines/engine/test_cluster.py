@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipelines.train_on_spark import train_on_spark
-from tests.jobs import standalone, submit
+from tests.support.jobs import standalone, submit
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
 

@@ -110,4 +110,4 @@ def test_a_statement_has_no_comment_lines():
 
 def test_statement_with_a_placeholder_left_open_is_an_error():
     with pytest.raises(KeyError, match="counts"):
-        tables.statement("domains", plan="plan")
+        tables.statement("queries/domains", plan="plan")

@@ -24,7 +24,7 @@ from pipelines.samples.features import definitions, encode, fill_sequences, late
 from pipelines.score import score
 from pipelines.sources import read_log
 from pipelines.tasks.adapt_domains import ModelKey, open_theta
-from tests.settings import FRAMEWORK
+from tests.support.settings import FRAMEWORK
 from training.config import DataConfig, FeatureConfig, load_config
 from training.data.petastorm_reader import read_buckets
 from training.data.schema import Feature

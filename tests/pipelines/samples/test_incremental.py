@@ -12,7 +12,7 @@ import yaml
 from pipelines.build_domains import build
 from pipelines.engine import tables
 from pipelines.samples import incremental
-from tests.pipelines.two_days import day_one, day_two
+from tests.support.two_days import day_one, day_two
 from training.artifacts.model_names import shared_version
 from training.artifacts.model_store import read_manifest
 from training.artifacts.warm_start import newest_stored

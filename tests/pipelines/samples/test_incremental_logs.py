@@ -12,7 +12,7 @@ import pytest
 from pipelines.build_domains import build
 from pipelines.engine import tables
 from pipelines.samples import incremental
-from tests.pipelines.two_days import day_one, day_two
+from tests.support.two_days import day_one, day_two
 from training.errors import UserError
 
 TABLES = ("samples", "domains", "users", "items", "rejects", "builds")

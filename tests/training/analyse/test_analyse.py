@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.reference import loss_of, random_rows, small_model
+from tests.support.reference import loss_of, random_rows, small_model
 from training.analyse import gain_by_size, gradient_agreement, helper_count, rate_grid
 from training.analyse.gradient_agreement import cosines
 from training.compare.study import Study

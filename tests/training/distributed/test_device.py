@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.training.reference import (
+from tests.support.reference import (
     LEARNED,
     SPECIFIC_SETTINGS,
     assert_close,
@@ -16,7 +16,7 @@ from tests.training.reference import (
     random_rows,
     small_model,
 )
-from tests.training.some_ranks import CPU, two_rounds
+from tests.support.some_ranks import CPU, two_rounds
 from training.distributed.device import choose_device
 from training.distributed.ranks import Ranks
 from training.errors import UserError

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.jobs import REPOSITORY, horovodrun
-from tests.training.reference import LEARNED, PlainAdam, assert_close, loss_of, named, small_model, walk
-from tests.training.some_ranks import FRAMEWORK, LR, TRAINING, rows_of
+from tests.support.jobs import REPOSITORY, horovodrun
+from tests.support.reference import LEARNED, PlainAdam, assert_close, loss_of, named, small_model, walk
+from tests.support.some_ranks import FRAMEWORK, LR, TRAINING, rows_of
 from training.data.batches import Patch, domain_walk, shuffled_batches
 from training.parameters.shared import Parameters
 
@@ -25,7 +25,7 @@ def on_ranks(tmp_path_factory):
     @cache
     def run(ranks):
         folder = tmp_path_factory.mktemp("ranks")
-        command = ("-np", str(ranks), sys.executable, "tests/training/some_ranks.py", str(folder))
+        command = ("-np", str(ranks), sys.executable, "tests/support/some_ranks.py", str(folder))
         done = horovodrun(*command, PYTHONPATH=str(REPOSITORY))
         assert done.returncode == 0, done.stdout + done.stderr
         return {path.stem: torch.load(path, weights_only=True) for path in folder.glob("*.pt")}

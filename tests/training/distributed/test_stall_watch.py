@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from tests.jobs import REPOSITORY, horovodrun
+from tests.support.jobs import REPOSITORY, horovodrun
 from training.distributed.launcher import how_ended
 
 
 def run(fault, **variables):
-    command = ("-np", "2", sys.executable, "tests/training/faulty_ranks.py", fault)
+    command = ("-np", "2", sys.executable, "tests/support/faulty_ranks.py", fault)
     return horovodrun(*command, PYTHONPATH=str(REPOSITORY), **variables)
 
 

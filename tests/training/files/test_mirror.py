@@ -13,7 +13,7 @@ import pytest
 from obstore.store import from_url
 
 from pipelines.evaluate import evaluate
-from tests.jobs import free_port, horovodrun
+from tests.support.jobs import free_port, horovodrun
 from training.artifacts.model_names import model_path, shared_version
 from training.data.snapshot import read_columns, take_snapshot
 from training.errors import UserError

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
-from tests.jobs import horovodrun
-from tests.training.reference import assert_close
+from tests.support.jobs import horovodrun
+from tests.support.reference import assert_close
 from training.artifacts.model_names import model_path, shared_version
 from training.artifacts.model_store import load_theta, read_manifest
 from training.config import load_config

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.reference import LEARNED, SCHEMA, named, random_rows, small_model
+from tests.support.reference import LEARNED, SCHEMA, named, random_rows, small_model
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
 from training.data.batches import Patch
 from training.distributed.ranks import Ranks
@@ -22,7 +22,7 @@ from training.models import build_model
 from training.parameters.forward import predict
 from training.parameters.shared import Parameters
 
-RECHUB = "tests.training.rechub:RechubDCN"
+RECHUB = "tests.support.rechub:RechubDCN"
 TRAIN, VAL = random_rows(120, seed=1), random_rows(60, seed=2)
 TRAIN["label"] = (TRAIN["item_id"] < 3).astype(np.float32)
 

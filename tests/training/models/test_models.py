@@ -8,7 +8,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import batch_norm
 
-from tests.training.reference import SCHEMA, SIZES, small_config, small_model
+from tests.support.reference import SCHEMA, SIZES, small_config, small_model
 from training.config import ModelConfig
 from training.data.batches import Batch
 from training.data.id_numbering import number_ids

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.reference import LEARNED, PlainAdam, assert_close, loss_of, named, random_rows, small_model, walk
+from tests.support.reference import LEARNED, PlainAdam, assert_close, loss_of, named, random_rows, small_model, walk
 from training.config import FrameworkConfig, TrainingConfig
 from training.data.batches import Patch, domain_walk, shuffled_batches
 from training.distributed.ranks import Ranks

@@ -9,7 +9,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from tests.training.reference import (
+from tests.support.reference import (
     LEARNED,
     SIZES,
     SPECIFIC_SETTINGS,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.reference import (
+from tests.support.reference import (
     SPECIFIC_SETTINGS,
     PlainAdam,
     assert_close,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from tests.training.reference import SPECIFIC_SETTINGS, loss_of, named, random_rows, small_model
+from tests.support.reference import SPECIFIC_SETTINGS, loss_of, named, random_rows, small_model
 from training.frameworks.specific.adapter import Adapter
 from training.frameworks.specific.helper_rows import Helpers
 from training.frameworks.specific.subspace import most_probable

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import torch
 
-from tests.training.reference import LEARNED, SIZES, named, random_rows, small_model
+from tests.support.reference import LEARNED, SIZES, named, random_rows, small_model
 from training.config import FrameworkConfig, TrainingConfig
 from training.data.batches import Patch
 from training.distributed.ranks import Ranks

@@ -1,6 +1,6 @@
 """Archives the classes that a Spark job loads, so that those of tests start with them.
 
-    python -m tests.classes
+    python -m tests.support.classes
 
 Does nothing where the archive is newer than the environment.
 """
@@ -8,7 +8,7 @@ Does nothing where the archive is newer than the environment.
 import subprocess
 from tempfile import TemporaryDirectory
 
-from tests.jobs import CLASSES, REPOSITORY, SHORT, SUBMIT, environment_of_jobs
+from tests.support.jobs import CLASSES, REPOSITORY, SHORT, SUBMIT, environment_of_jobs
 
 
 def main() -> None:

@@ -12,12 +12,12 @@ from unittest import mock
 
 import pyspark
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
 PATH = f"{Path(SUBMIT).parent}{os.pathsep}{os.environ['PATH']}"  # with the python of this project first
 INSTALLED = Path(pyspark.__path__[0]) / "conf"  # settings by setup/
 NO_SETTINGS = REPOSITORY / ".venv" / "no_settings"
-CLASSES = REPOSITORY / ".venv" / "classes.jsa"  # made by tests/classes.py
+CLASSES = REPOSITORY / ".venv" / "classes.jsa"  # made by tests/support/classes.py
 JAVA = (
     "-XX:+UseSerialGC",
     "-XX:MetaspaceSize=256m",  # else each time that so many classes more are loaded, all garbage is collected

@@ -1,6 +1,6 @@
 """Kills the jobs at random moments and looks whether anything is lost.
 
-    python -m tests.torture --kills 50 [--seed 0]
+    python -m tests.support.torture --kills 50 [--seed 0]
 
 A small log goes through build, train, dr_longtail, evaluate and score, once undisturbed. Each kill then starts one of
 these jobs anew from the state before it and sends SIGKILL to one of its processes at a random moment: to Spark's
@@ -31,8 +31,8 @@ from deltalake import DeltaTable
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from tests.jobs import CLUSTER, REPOSITORY, SHORT, SUBMIT, environment_of_jobs
-from tests.settings import DATA, FRAMEWORK, SIZES
+from tests.support.jobs import CLUSTER, REPOSITORY, SHORT, SUBMIT, environment_of_jobs
+from tests.support.settings import DATA, FRAMEWORK, SIZES
 
 SPARK = ("driver", "executor", "worker")
 RANKS = ("launcher", "rank")
