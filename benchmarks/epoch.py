@@ -24,8 +24,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from benchmarks.figures import print_figures
 from training.artifacts.model_store import read_manifest
 from training.config import Config, load_config
-from training.data.batches import Patch, domain_walk
+from training.data.domain_batches import domain_walk
 from training.data.frozen_vectors import load_vectors
+from training.data.patch import Patch
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.device import use_cpu

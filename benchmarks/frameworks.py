@@ -14,7 +14,8 @@ import torch
 
 from benchmarks.figures import print_figures
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
-from training.data.batches import Columns, Patch
+from training.data.columns import Columns
+from training.data.patch import Patch
 from training.data.schema import Schema
 from training.distributed.device import choose_device, use_cpu
 from training.distributed.ranks import Ranks

@@ -28,7 +28,7 @@ from pipelines.engine.session import spark_session
 from pipelines.evaluate import evaluate
 from training.compare import baselines
 from training.config import load_config
-from training.data.snapshot import read_columns
+from training.data.delta_files import read_columns
 from training.metrics import domain_auc
 
 SEEDS = (0, 1, 2)

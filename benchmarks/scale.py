@@ -24,7 +24,7 @@ import psutil
 from tqdm import tqdm
 
 from benchmarks.figures import print_figures
-from training.data.snapshot import open_table
+from training.data.delta_files import open_table
 
 SUBMIT = ["spark-submit", "--driver-memory", "6g"]
 JOBS = {

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from benchmarks.figures import print_figures
 from benchmarks.scale import command_of
-from training.data.snapshot import read_columns
+from training.data.delta_files import read_columns
 
 MODELS = ("joint", "alternate", "dn", "joint_dr", "mamdr")
 STEPS = (  # one after the other; what stands in one line, side by side

@@ -16,7 +16,7 @@ import pandas as pd
 
 from benchmarks.figures import print_figures
 from training.config import parse_arguments
-from training.data.snapshot import read_columns
+from training.data.delta_files import read_columns
 
 CANDIDATES = 100
 DOMAINS = 500  # at most

@@ -14,7 +14,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.figures import print_figures
 from training.config import ModelConfig
-from training.data.batches import Batch, Columns, Patch
+from training.data.columns import Columns
+from training.data.patch import Batch, Patch
 from training.data.schema import Schema
 from training.distributed.device import use_cpu
 from training.distributed.ranks import Ranks

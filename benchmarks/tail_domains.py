@@ -14,12 +14,11 @@ import numpy as np
 from benchmarks.figures import print_figures
 from pipelines.tasks.adapt_domains import ModelKey, open_adapter
 from training.config import load_config
-from training.data.batches import Columns
+from training.data.columns import Columns, select
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.device import use_cpu
 from training.frameworks.specific.adapter import Adapter
-from training.loop.gather_rows import select
 
 
 def main() -> None:

@@ -27,7 +27,8 @@ from training.data.snapshot import Domains, take_snapshot
 from training.errors import UserError
 from training.files.atomic_write import written_aside
 from training.files.mirror import mirror_of
-from training.frameworks.specific.adapter import Adapted, choose_rounds, helpers_path, size_groups, specific_settings
+from training.frameworks.specific.adapter import Adapted, helpers_path, specific_settings
+from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.hashing import hash_keys
 from training.parameters.shared import Parameters
 

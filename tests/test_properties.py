@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from pipelines.samples.negatives import draw_negatives
 from pipelines.samples.splits import OPEN, split_rows
-from training.data.batches import cut_to_fit
-from training.data.petastorm_reader import plan_epoch, share_out
+from training.data.bucket_plan import plan_epoch, share_out
+from training.data.patch import cut_to_fit
 from training.hashing import hash_keys, permute
 from training.metrics import domain_auc
 

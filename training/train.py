@@ -19,7 +19,8 @@ from training.distributed.device import choose_device
 from training.distributed.elastic import Pinned, is_elastic, run_elastically
 from training.distributed.ranks import Ranks
 from training.errors import UserError, exit_with_user_errors, naming_full_disks
-from training.files.mirror import is_remote, mirror_of
+from training.files.mirror import mirror_of
+from training.files.paths import is_remote
 from training.frameworks import prepare
 from training.loop.head_domains import adapt_heads
 from training.loop.interleaved_trainer import InterleavedTrainer

@@ -7,7 +7,7 @@ import deltalake
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
-from training.data.snapshot import commits_after
+from training.data.delta_files import commits_after
 
 SQL = files("sql")
 

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from pipelines.engine import tables
 from pipelines.samples import published_builds
 from training.config import Config
-from training.data.snapshot import require_version
+from training.data.delta_files import require_version
 from training.errors import UserError
 
 

@@ -9,8 +9,8 @@ from pyspark.sql import functions as F
 
 from pipelines.samples.cleaning import Features, last
 from pipelines.samples.ids import dense_ids
+from training.column_names import LENGTH
 from training.config import FeatureConfig
-from training.data.schema import LENGTH
 
 VOCABULARIES = "feature STRING, key STRING, id BIGINT"
 FEATURES = (

@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 
 from pipelines.engine import tables
 from training.config import Config, DataConfig
-from training.data.snapshot import MARK, READ, left_behind, require_version
+from training.data.delta_files import require_version
+from training.data.published_builds import MARK, READ, left_behind
 from training.errors import UserError
 
 OF_A_DAY = ("since", "until", "since_version", "incremental")  # settings of data

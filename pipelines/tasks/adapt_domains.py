@@ -15,9 +15,9 @@ from torch import nn
 
 from training.artifacts.model_names import fetch_model, model_path, shared_version, specific_version
 from training.artifacts.model_store import load_theta, read_manifest, state_of
+from training.column_names import ROW_ORDER
 from training.config import Config
-from training.data.batches import Columns, to_array
-from training.data.petastorm_reader import ORDER
+from training.data.columns import Columns, to_array
 from training.data.schema import Schema
 from training.distributed.device import use_cpu
 from training.frameworks.specific.adapter import Adapted, Adapter, specific_settings
@@ -124,5 +124,5 @@ def open_adapter(key: ModelKey) -> Adapter:
 
 def to_columns(table: pa.Table, names: Sequence[str]) -> Columns:
     """Some columns, sorted as the trainer's feed sorts them; those of lists of one length have shape (rows, length)."""
-    table = table.select(names).sort_by([(name, "ascending") for name in ORDER])
+    table = table.select(names).sort_by([(name, "ascending") for name in ROW_ORDER])
     return {name: to_array(table[name].combine_chunks()) for name in names}

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 
 from pipelines.tasks.adapt_domains import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
-from training.data.batches import Columns, to_features
+from training.data.columns import Columns, to_features
 from training.distributed.device import use_cpu
 from training.parameters.forward import domain_logits
 from training.serving.ranking import CANDIDATES, rank_items

@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 
 from pipelines.tasks.adapt_domains import ModelKey, open_theta, to_columns
 from training.artifacts.domain_parameters import from_row
-from training.data.petastorm_reader import ORDER
+from training.column_names import ROW_ORDER
 from training.distributed.device import use_cpu
 from training.parameters.forward import predict, predict_specific
 
@@ -41,7 +41,7 @@ def score(
         parts = []
         for name, adds_specific in names.items():
             logits = predict_specific(model, theta, columns, known, shared) if adds_specific else shared
-            table = pa.table({column: columns[column] for column in ORDER})
+            table = pa.table({column: columns[column] for column in ROW_ORDER})
             table = table.append_column("logit", pa.array(logits, pa.float64()))
             parts.append(table.add_column(0, "model", pa.array([name] * len(logits), pa.string())))
         return pa.concat_tables(parts)

@@ -8,8 +8,9 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.score import score
 from pipelines.tasks.adapt_domains import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
-from training.data.batches import Columns
-from training.data.snapshot import read_columns, take_snapshot
+from training.data.columns import Columns
+from training.data.delta_files import read_columns
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.parameters.forward import domain_logits, predict, predict_specific
 from training.serving.ranking import best_of_each, pairs

@@ -7,7 +7,7 @@ import torch
 
 from tests.support.reference import LEARNED, SIZES, named, random_rows, small_model
 from training.config import FrameworkConfig, TrainingConfig
-from training.data.batches import Patch
+from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.round import Run

@@ -19,9 +19,10 @@ from training.artifacts.model_store import FOLDER, load_theta
 from training.artifacts.warm_start import find_origin
 from training.config import framework_names
 from training.data import frozen_vectors
+from training.data.delta_files import read_columns
 from training.data.frozen_vectors import load_vectors
 from training.data.petastorm_reader import read_buckets
-from training.data.snapshot import read_columns, take_snapshot
+from training.data.snapshot import take_snapshot
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder

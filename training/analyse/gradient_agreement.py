@@ -8,8 +8,9 @@ from torch import nn
 
 from training.compare.study import Splits, Study
 from training.config import Config
-from training.data.batches import Columns, Patch
+from training.data.columns import Columns
 from training.data.frozen_vectors import load_vectors
+from training.data.patch import Patch
 from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.shared.pcgrad import gram_matrix
 from training.models import build_model

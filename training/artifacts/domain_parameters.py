@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 from deltalake import WriterProperties, write_deltalake
 
-from training.data.snapshot import read_columns
+from training.data.delta_files import read_columns
 from training.frameworks.specific.adapter import Adapted
 from training.parameters.domain_offsets import Specific
 from training.parameters.shared import Parameters

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from training.column_names import LABEL
 from training.compare.baselines import SCORERS
 from training.compare.plan import CompareConfig, Work, candidates, portable
 from training.compare.study import Splits, Study
 from training.config import Config
-from training.data.batches import Columns
-from training.data.schema import LABEL
-from training.data.snapshot import read_columns
+from training.data.columns import Columns
+from training.data.delta_files import read_columns
 from training.errors import UserError
 from training.metrics import domain_auc
 

@@ -7,11 +7,11 @@ import numpy as np
 from training.artifacts.model_names import model_path, shared_version
 from training.artifacts.model_store import load_theta
 from training.config import Config
-from training.data.batches import Columns
+from training.data.columns import Columns
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.ranks import Ranks
-from training.frameworks.specific.adapter import choose_rounds, size_groups
+from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.loop.head_domains import gather_adapter
 from training.metrics import domain_auc
 from training.parameters.forward import predict, predict_specific

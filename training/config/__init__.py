@@ -18,11 +18,11 @@ import yaml
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from training.column_names import LENGTH, RESERVED
 from training.config import rates
 from training.config.framework_names import SHARED, SPECIFIC, framework_name, framework_pair, is_shared
-from training.data.schema import LENGTH
 from training.errors import UserError
-from training.files.mirror import local_path
+from training.files.paths import local_path
 from training.redaction import holds_secret
 
 T = TypeVar("T")
@@ -393,7 +393,7 @@ def _check(config: Config) -> None:
 
     lengths = {LENGTH.format(name) for name, feature in data.features.items() if feature.kind in ("list", "sequence")}
     for name, feature in data.features.items():
-        _check_feature(name, feature, TAKEN | lengths)
+        _check_feature(name, feature, RESERVED | lengths)
     ratios = data.ctr_range
     require(
         len(ratios) == 2 and 0 < ratios[0] <= ratios[1] <= 1,
@@ -497,10 +497,6 @@ def _check(config: Config) -> None:
 
 KINDS = ("category", "dense", "list", "sequence")
 OWNERS = ("row", "user", "item")
-TAKEN = {  # by a column of some step of the build
-    *("user_id", "item_id", "domain_id", "user", "item", "domain", "label", "time", "event", "bucket", "split"),
-    *("row", "column", "reason", "copies", "key", "id", "ctr_ratio"),
-}
 
 
 def _check_feature(name: str, feature: FeatureConfig, taken: set[str]) -> None:

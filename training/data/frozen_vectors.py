@@ -18,7 +18,8 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from training.config import Config
-from training.data.snapshot import column_files, open_table, published_versions
+from training.data.delta_files import column_files, open_table
+from training.data.published_builds import published_versions
 from training.errors import UserError
 from training.files.atomic_write import written_aside
 

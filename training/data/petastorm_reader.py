@@ -1,8 +1,7 @@
 """The feed: which rank reads which buckets, and the reading itself, by Petastorm."""
 
-import heapq
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -14,15 +13,14 @@ from petastorm.fs_utils import get_filesystem_and_path_or_paths
 from petastorm.reader import Reader
 from petastorm.workers_pool.thread_pool import ThreadPool
 
-from training.data.batches import Columns
+from training.column_names import ROW_ORDER
+from training.data.columns import Columns
 from training.data.snapshot import DataFile, Snapshot
 from training.errors import UserError
-from training.files.mirror import fetch
+from training.files.object_store import fetch
 
 # Petastorm 0.13 is written for an older pyarrow, which the locked one still serves, with a warning a call.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
-
-ORDER = ("domain_id", "user_id", "item_id", "label")  # what rows are sorted by
 
 
 class CompleteThreadPool(ThreadPool):
@@ -51,7 +49,7 @@ def read_buckets(snapshot: Snapshot, split: str, buckets: Sequence[int] | None =
     return read_rows(snapshot.of(split, list(buckets)), snapshot.schema.columns)
 
 
-def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ORDER) -> Columns:
+def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ROW_ORDER) -> Columns:
     """Reads some files of a snapshot whole, sorted by domain_id, user_id, item_id, label.
 
     Raises:
@@ -106,46 +104,18 @@ def _schema(path: str) -> pa.Schema:
 
 
 def _sorted(columns: Columns) -> Columns:
-    """The rows by ORDER. Each file is in this order: only domains in several files, as heads are, have to be merged."""
+    """Sorts the rows by ROW_ORDER. Files are sorted already: only domains in several files have to be merged."""
     order = np.argsort(columns["domain_id"], kind="stable")
     for name, column in columns.items():
         columns[name] = column[order]
     domain = columns["domain_id"]
     alike, falls = domain[1:] == domain[:-1], np.zeros(len(domain[1:]), bool)
-    for key in (columns[name] for name in ORDER[1:]):
+    for key in (columns[name] for name in ROW_ORDER[1:]):
         falls |= alike & (key[1:] < key[:-1])
         alike &= key[1:] == key[:-1]
     for merged in np.unique(domain[1:][falls]):
         part = slice(*np.searchsorted(domain, [merged, merged + 1]))
-        within = np.lexsort([columns[name][part] for name in reversed(ORDER[1:])])
+        within = np.lexsort([columns[name][part] for name in reversed(ROW_ORDER[1:])])
         for column in columns.values():
             column[part] = column[part][within]
     return columns
-
-
-def share_out(weights: Mapping[int, int], shares: int, rng: np.random.Generator) -> list[list[int]]:
-    """Deals weighted keys to `shares` by longest processing time first, in an order that `rng` varies.
-
-    Keys whose weights differ by less than a fifth are dealt in random order, and so are the shares at the end: an
-    epoch after the other gets another mix, and no share much more than another.
-
-    Example: {0: 7, 1: 4, 2: 3} over two shares gives [0] and [1, 2], in either order.
-    """
-    size_class = {key: int(np.log(max(weight, 1)) / np.log(1.2)) for key, weight in weights.items()}
-    order = sorted(rng.permutation(sorted(weights)).tolist(), key=lambda key: -size_class[key])
-    heap = [(0, place) for place in range(shares)]
-    dealt: list[list[int]] = [[] for _ in range(shares)]
-    for key in order:
-        load, place = heapq.heappop(heap)
-        dealt[place].append(key)
-        heapq.heappush(heap, (load + weights[key], place))
-    return [dealt[place] for place in rng.permutation(shares)]
-
-
-def plan_epoch(
-    rows_by_bucket: Mapping[int, int], ranks: int, rounds: int, seed: int, epoch: int
-) -> list[list[list[int]]]:
-    """The buckets of each round of each rank in an epoch: plan[rank][round]. Every rank has as many rounds."""
-    rng = np.random.default_rng([seed, epoch])
-    by_rank = share_out(rows_by_bucket, ranks, rng)
-    return [share_out({bucket: rows_by_bucket[bucket] for bucket in own}, rounds, rng) for own in by_rank]

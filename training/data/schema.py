@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
-IDS = ("user_id", "item_id", "domain_id")
-LABEL = "label"
-LENGTH = "{}_length"  # the column with the number of values in a list
+from training.column_names import IDS, LABEL, LENGTH
 
 
 @dataclass(frozen=True)

@@ -9,57 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
-from tempfile import gettempdir
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 import obstore
-from obstore.store import ObjectStore, from_url
 
-from training.files.atomic_write import written_aside
+from training.files.object_store import download, exists, open_url
+from training.files.paths import is_remote, local_path
 
 if TYPE_CHECKING:
     from training.distributed.ranks import Ranks
 
 MANIFEST, BLOBS = "manifest.json", "blobs"
-CHUNK = 1 << 24
 TRIES = 3  # to read one state of a folder while others publish
 
 Changes = tuple[dict[str, str], set[str]]  # digests of new files by name, and the names of those that are gone
 NOTHING: Changes = ({}, set())
-
-
-def is_remote(path: str) -> bool:
-    return "://" in path and not path.startswith("file://")
-
-
-def local_path(path: str) -> Path:
-    """Where a folder or file, or the copy of one at a URL, lies on this machine.
-
-    | /data/root          ->  /data/root
-    | file:///data/a%20b  ->  /data/a b
-    | s3://bucket/root    ->  CACHE/s3/bucket/root
-    """
-    if not is_remote(path):
-        return Path(unquote(path.removeprefix("file://")) if path.startswith("file://") else path).absolute()
-    scheme, _, rest = path.partition("://")
-    return Path(os.environ.get("MAMDR_CACHE") or Path(gettempdir(), "mamdr"), scheme, unquote(rest)).absolute()
-
-
-def missing(paths: list[str]) -> list[str]:
-    """Those of the files, folders or URLs that are not there."""
-    return [path for path in paths if not (_exists(path) if is_remote(path) else local_path(path).exists())]
-
-
-def fetch(path: str) -> Path:
-    """The file at `path`, which never changes, on this machine: copied if need be."""
-    target = local_path(path)
-    if is_remote(path) and not target.exists():
-        _copy(path, target)
-    return target
 
 
 @lru_cache
@@ -96,7 +62,7 @@ class Mirror:
         here = self._digest_all()
         for name, digest in wanted.items():
             if here.get(name) != digest:
-                _copy(f"{self._url}/{BLOBS}/{digest}", self.folder / name)
+                download(f"{self._url}/{BLOBS}/{digest}", self.folder / name)
                 if _digest(self.folder / name) != digest:
                     raise RuntimeError(f"{self._url}/{BLOBS}/{digest} is not what its name says")
         for name in here.keys() - wanted.keys():
@@ -130,8 +96,8 @@ class Mirror:
         gone = self._seen.keys() - here.keys()
         for name, digest in new.items():
             url = f"{self._url}/{BLOBS}/{digest}"
-            if not _exists(url):
-                obstore.put(*_open(url), self.folder / name)
+            if not exists(url):
+                obstore.put(*open_url(url), self.folder / name)
         self._seen = here
         return new, gone
 
@@ -143,13 +109,13 @@ class Mirror:
             after |= new
         if after == before:
             return
-        obstore.put(*_open(f"{self._url}/{MANIFEST}"), json.dumps(after, indent=1).encode())
+        obstore.put(*open_url(f"{self._url}/{MANIFEST}"), json.dumps(after, indent=1).encode())
         for digest in set(before.values()) - set(after.values()):
-            obstore.delete(*_open(f"{self._url}/{BLOBS}/{digest}"))
+            obstore.delete(*open_url(f"{self._url}/{BLOBS}/{digest}"))
 
     def _manifest(self) -> dict[str, str]:
         try:
-            return json.loads(bytes(obstore.get(*_open(f"{self._url}/{MANIFEST}")).bytes()))
+            return json.loads(bytes(obstore.get(*open_url(f"{self._url}/{MANIFEST}")).bytes()))
         except FileNotFoundError:
             return {}
 
@@ -168,30 +134,3 @@ class Mirror:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@lru_cache
-def _store(bucket: str) -> ObjectStore:
-    return from_url(bucket)
-
-
-def _open(url: str) -> tuple[ObjectStore, str]:
-    """The bucket of a URL, and the path in it."""
-    scheme, _, rest = url.partition("://")
-    bucket, _, path = rest.partition("/")
-    return _store(f"{scheme}://{bucket}"), path
-
-
-def _exists(url: str) -> bool:
-    try:
-        obstore.head(*_open(url))
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _copy(url: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(target) as aside, aside.open("wb") as file:
-        for part in obstore.get(*_open(url)).stream(min_chunk_size=CHUNK):
-            file.write(part)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from training.config import FrameworkConfig
-from training.data.batches import Patch
+from training.data.patch import Patch
 from training.data.schema import Schema
 from training.errors import UserError
 from training.frameworks.round import Run

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.data.batches import Batch
 from training.data.id_numbering import number_ids
+from training.data.patch import Batch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.parameters.adam import Moments

@@ -7,7 +7,8 @@ from typing import TypeVar
 import numpy as np
 
 from training.config import FrameworkConfig, TrainingConfig
-from training.data.batches import Patch, domain_walk
+from training.data.domain_batches import domain_walk
+from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.frameworks.inner_step import Gradients, InnerOptimizer, Objective, mean_loss
 from training.parameters.shared import Parameters

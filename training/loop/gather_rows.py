@@ -3,8 +3,9 @@
 import numpy as np
 
 from training.config import Config
-from training.data.batches import Columns
-from training.data.petastorm_reader import plan_epoch, read_buckets
+from training.data.bucket_plan import plan_epoch
+from training.data.columns import select
+from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.frameworks.specific.helper_rows import Helpers, choose_helper_domains
@@ -28,8 +29,3 @@ def gather_rows(domains: np.ndarray, most_rows: int, seed: int, snapshot: Snapsh
     own = {name: np.concatenate([part[name] for part in parts]) for name in snapshot.schema.columns}
     whole = {name: ranks.gather(f"rows.{name}", column) for name, column in own.items()}
     return Helpers.of(whole, most_rows, seed)
-
-
-def select(columns: Columns, rows: np.ndarray) -> Columns:
-    """Some rows, by a mask or by their numbers."""
-    return {name: column[rows] for name, column in columns.items()}

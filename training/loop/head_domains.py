@@ -10,20 +10,15 @@ from tqdm import tqdm
 from training.artifacts import domain_parameters
 from training.artifacts.model_names import model_path
 from training.config import Config, FrameworkConfig
-from training.data.batches import Columns
-from training.data.petastorm_reader import read_buckets, share_out
+from training.data.bucket_plan import share_out
+from training.data.columns import Columns, select
+from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import Domains, Snapshot
 from training.distributed.ranks import Ranks
-from training.frameworks.specific.adapter import (
-    Adapted,
-    Adapter,
-    choose_rounds,
-    helpers_path,
-    size_groups,
-    specific_settings,
-)
-from training.frameworks.specific.subspace_directions import gather_directions
-from training.loop.gather_rows import gather_helpers, select
+from training.frameworks.specific.adapter import Adapted, Adapter, helpers_path, specific_settings
+from training.frameworks.specific.round_choice import choose_rounds, size_groups
+from training.loop.gather_directions import gather_directions
+from training.loop.gather_rows import gather_helpers
 from training.parameters.shared import Parameters
 
 

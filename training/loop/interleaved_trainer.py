@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from training.artifacts import domain_parameters
 from training.config import Config
-from training.data.batches import Columns
-from training.data.petastorm_reader import read_buckets, share_out
+from training.data.bucket_plan import share_out
+from training.data.columns import Columns
+from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.files import tensor_folder

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.column_names import LABEL
 from training.config import Config
-from training.data.batches import Columns, Patch, cut_to_fit, to_features
-from training.data.petastorm_reader import plan_epoch, read_buckets
-from training.data.schema import LABEL
+from training.data.bucket_plan import plan_epoch
+from training.data.columns import Columns, to_features
+from training.data.patch import Patch, cut_to_fit
+from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.files import tensor_folder

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from training.column_names import LENGTH
 from training.config import ModelConfig
-from training.data.schema import LENGTH, Schema
+from training.data.schema import Schema
 from training.errors import UserError
 from training.models.autoint import AutoInt
 from training.models.cgc import CGC

@@ -6,8 +6,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from training.column_names import LENGTH
 from training.config import ModelConfig
-from training.data.schema import LENGTH, Feature, Schema
+from training.data.schema import Feature, Schema
 from training.models.dropout import Dropout
 
 ATTENTION_HIDDEN = 36

@@ -1,12 +1,9 @@
 """theta^i: the offsets that domains add to theta^S, of one domain or stacked for a group of them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
-from torch.nn.functional import embedding
+from torch import Tensor
 
 from training.parameters.shared import Parameters
 
@@ -119,63 +116,9 @@ def unflatten(flat: Tensor, theta: Parameters) -> dict[str, Tensor]:
     }
 
 
-def group_logits(model: nn.Module, theta: Parameters, group: Group, features: dict[str, Tensor]) -> Tensor:
-    """The logits of theta^S + theta^i for rows of each domain of a group, side by side by vmap.
-
-    Args:
-        features: by name, shape (G, rows, ...); ids are global.
-
-    Returns:
-        shape (G, rows).
-
-    Every looked-up row is gathered first, one for each id of each sample, so the module sees tables of as many rows as
-    a line has ids, numbered 0, 1, 2, ...; of what is looked up by domain it sees one row, for a line is of one domain.
-    """
-    dense = {name: theta.dense[name] + offset for name, offset in group.dense.items()}
-    wanted, numbers = _number_lines(features, theta.features_of)
-    looked_up = theta.rows({**theta.frozen, **theta.statistics}, wanted)
-    for name, table in theta.tables.items():
-        vocabulary = theta.vocabulary_of[name]
-        places = _places(group.ids[vocabulary], wanted[vocabulary])
-        looked_up[name] = table[wanted[vocabulary]] + embedding(places, group.rows[name].flatten(0, 1))
-    others = {name: value for name, value in features.items() if name not in numbers}
-
-    def one(dense: dict, looked_up: dict, others: dict) -> Tensor:
-        return functional_call(model, {**dense, **looked_up}, ({**others, **numbers},))
-
-    return vmap(one, randomness="different")(dense, looked_up, others)
-
-
-def _number_lines(
-    features: Mapping[str, Tensor], features_of: Mapping[str, tuple[str, ...]]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """By vocabulary the ids (G, n) to look up for each line, and by feature their numbers, the same in all lines."""
-    wanted, numbers = {}, {}
-    for vocabulary, names in features_of.items():
-        if vocabulary == "domain_id":
-            wanted[vocabulary] = features[vocabulary][:, :1].contiguous()
-            numbers[vocabulary] = torch.zeros_like(features[vocabulary][0])
-            continue
-        flat = [features[name].flatten(1) for name in names]
-        wanted[vocabulary] = torch.cat(flat, dim=1)
-        places = torch.arange(wanted[vocabulary].shape[1], device=flat[0].device)
-        for name, part in zip(names, places.split([one.shape[1] for one in flat]), strict=True):
-            numbers[name] = part.view(features[name].shape[1:])
-    return wanted, numbers
-
-
 def _pad(lines: list[Tensor]) -> Tensor:
     """The lines one below the other, filled up with NO_ID (which pad_sequence, by way of a float, would change)."""
     padded = lines[0].new_full((len(lines), max(map(len, lines))), NO_ID)
     for index, line in enumerate(lines):
         padded[index, : len(line)] = line
     return padded
-
-
-def _places(ids: Tensor, wanted: Tensor) -> Tensor:
-    """Where each of `wanted` (G, n) stands in a flattened (G, R + 1) table with rows for `ids` (G, R)."""
-    count = ids.shape[1]
-    place = torch.searchsorted(ids, wanted)
-    found = torch.cat([ids, ids.new_full((len(ids), 1), NO_ID)], dim=1).gather(1, place) == wanted
-    starts = torch.arange(len(ids), device=ids.device).unsqueeze(1) * (count + 1)
-    return starts + torch.where(found, place, count)

@@ -11,7 +11,9 @@ from training.artifacts.model_names import model_path, shared_version, specific_
 from training.artifacts.model_store import is_stored, read_manifest, state_of
 from training.config import Config
 from training.config.framework_names import framework_name
-from training.data.snapshot import open_table, published_versions, take_snapshot
+from training.data.delta_files import open_table
+from training.data.published_builds import published_versions
+from training.data.snapshot import take_snapshot
 from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 
 SIZE = (4.8, 3.0)  # of a plot, in inches

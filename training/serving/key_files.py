@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 
-from training.data.batches import Columns, to_array
+from training.data.columns import Columns, to_array
 from training.files.atomic_write import written_aside
 from training.serving.ranking import UNKNOWN
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from training.data.batches import Columns, to_array
-from training.data.schema import LENGTH, Schema
+from training.column_names import LENGTH
+from training.data.columns import Columns, to_array
+from training.data.schema import Schema
 from training.parameters.forward import PREDICT_ROWS
 
 CANDIDATES = "candidates"

@@ -12,9 +12,9 @@ from training.artifacts.domain_parameters import from_row
 from training.artifacts.model_names import model_path, shared_version, specific_version
 from training.artifacts.model_store import load_theta, read_manifest, state_of
 from training.config import restore_config
-from training.data.batches import Columns, to_features
+from training.data.columns import Columns, to_features
+from training.data.delta_files import column_files
 from training.data.schema import Schema
-from training.data.snapshot import column_files
 from training.distributed.device import use_cpu
 from training.errors import UserError
 from training.parameters.domain_offsets import Specific

@@ -12,7 +12,8 @@ from pipelines import build_domains
 from pipelines.engine import tables
 from pipelines.samples import incremental
 from pipelines.samples.bucket_samples import refuse_doubles
-from training.data.snapshot import published_versions, take_snapshot
+from training.data.published_builds import published_versions
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.train import train
 

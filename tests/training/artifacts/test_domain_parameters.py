@@ -6,7 +6,7 @@ from threading import Barrier
 import numpy as np
 
 from training.artifacts import domain_parameters
-from training.data.snapshot import read_columns
+from training.data.delta_files import read_columns
 
 WRITERS, DOMAINS = 4, 5
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.batches import Patch, cut_to_fit, domain_walk, shuffled_batches
+from training.data.domain_batches import domain_walk, shuffled_batches
+from training.data.patch import Patch, cut_to_fit
 
 DOMAINS = np.repeat([3, 5, 6, 9], [6, 1, 2, 3])
 

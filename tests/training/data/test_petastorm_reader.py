@@ -17,13 +17,15 @@ from petastorm.etl.legacy import depickle_legacy_package_name_compatible
 from petastorm.workers_pool import ventilator
 from petastorm.workers_pool.thread_pool import ThreadPool
 
+from training.column_names import ROW_ORDER
 from training.data import petastorm_reader
-from training.data.petastorm_reader import ORDER, plan_epoch, read_rows, share_out
+from training.data.bucket_plan import plan_epoch, share_out
+from training.data.petastorm_reader import read_rows
 from training.data.snapshot import DataFile
 from training.errors import UserError
 
 GROUPS, ROWS = 12, 5
-ROW = st.tuples(*[st.integers(0, 3)] * 3, st.integers(0, 1))  # by ORDER
+ROW = st.tuples(*[st.integers(0, 3)] * 3, st.integers(0, 1))  # by ROW_ORDER
 
 
 @pytest.fixture
@@ -91,10 +93,10 @@ def test_rows_of_a_domain_that_lie_in_several_files_are_merged(tmp_path_factory,
     folder, files = tmp_path_factory.mktemp("files"), []
     for number, rows in enumerate(of_files):
         path = str(folder / f"{number}.parquet")
-        pq.write_table(pa.table([list(column) for column in zip(*sorted(rows), strict=True)], names=ORDER), path)
+        pq.write_table(pa.table([list(column) for column in zip(*sorted(rows), strict=True)], names=ROW_ORDER), path)
         files.append(DataFile(path, "train", number, len(rows)))
     found = read_rows(files)
-    assert list(zip(*(found[name].tolist() for name in ORDER), strict=True)) == sorted(sum(of_files, []))
+    assert list(zip(*(found[name].tolist() for name in ROW_ORDER), strict=True)) == sorted(sum(of_files, []))
 
 
 def test_petastorms_own_pool_loses_row_groups_here(file, slow_ventilator, late_completion, monkeypatch):

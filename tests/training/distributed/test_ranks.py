@@ -12,7 +12,8 @@ import torch
 from tests.support.jobs import REPOSITORY, horovodrun
 from tests.support.reference import LEARNED, PlainAdam, assert_close, loss_of, named, small_model, walk
 from tests.support.some_ranks import FRAMEWORK, LR, TRAINING, rows_of
-from training.data.batches import Patch, domain_walk, shuffled_batches
+from training.data.domain_batches import domain_walk, shuffled_batches
+from training.data.patch import Patch
 from training.parameters.shared import Parameters
 
 RANKS = (0, 1)

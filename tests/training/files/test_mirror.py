@@ -15,10 +15,13 @@ from obstore.store import from_url
 from pipelines.evaluate import evaluate
 from tests.support.jobs import free_port, horovodrun
 from training.artifacts.model_names import model_path, shared_version
-from training.data.snapshot import read_columns, take_snapshot
+from training.data.delta_files import read_columns
+from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.files import mirror, tensor_folder
-from training.files.mirror import Mirror, fetch, local_path
+from training.files import object_store, tensor_folder
+from training.files.mirror import Mirror
+from training.files.object_store import fetch
+from training.files.paths import local_path
 from training.train import train
 
 BUCKET = "s3a://bucket"
@@ -54,7 +57,7 @@ def bucket(server, tmp_path, monkeypatch):
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    mirror._store.cache_clear()
+    object_store._store.cache_clear()
     return f"{BUCKET}/{tmp_path.name}"
 
 
@@ -62,7 +65,7 @@ def put_tables(built, root):
     for path in (built.root / "tables").rglob("*"):
         if path.is_file():
             url = f"{root}/tables/{path.relative_to(built.root / 'tables')}"
-            obstore.put(*mirror._open(url), path)
+            obstore.put(*object_store.open_url(url), path)
 
 
 def names_in(root, prefix):
@@ -118,7 +121,7 @@ def test_a_file_that_a_bucket_has_lost_is_named_before_training(built, bucket):
     put_tables(built, bucket)
     config = built.config(f"root={bucket}", "framework.name=joint")
     lost = take_snapshot(config).files[0].path
-    obstore.delete(*mirror._open(lost))
+    obstore.delete(*object_store.open_url(lost))
     with pytest.raises(UserError, match=f"lacks 1 of .* as {lost}"):
         train(config)
 
@@ -152,7 +155,7 @@ def test_a_blob_that_is_not_what_its_name_says_is_refused(bucket):
     (folder / "tensors").write_text("whole")
     Mirror(bucket, folder).publish()
     [blob] = names_in(f"{bucket}/models/a", "blobs")
-    obstore.put(*mirror._open(f"{bucket}/models/a/{blob}"), b"who")
+    obstore.put(*object_store.open_url(f"{bucket}/models/a/{blob}"), b"who")
     (folder / "tensors").unlink()
     with pytest.raises(RuntimeError, match="is not what its name says"):
         Mirror(bucket, folder).pull()

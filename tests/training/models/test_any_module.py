@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.support.reference import LEARNED, SCHEMA, named, random_rows, small_model
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
-from training.data.batches import Patch
+from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED

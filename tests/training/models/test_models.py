@@ -10,16 +10,16 @@ from torch.nn.functional import batch_norm
 
 from tests.support.reference import SCHEMA, SIZES, small_config, small_model
 from training.config import ModelConfig
-from training.data.batches import Batch
 from training.data.id_numbering import number_ids
+from training.data.patch import Batch
 from training.data.schema import Feature, Schema
 from training.errors import UserError
 from training.frameworks.inner_step import InnerOptimizer
 from training.models import MODELS, build_model
 from training.models.domain_layers import Blocks, ByDomain, DomainLinear
 from training.models.partitioned_norm import EPSILON, PartitionedNorm
-from training.parameters.domain_offsets import Group, group_logits
-from training.parameters.forward import PREDICT_ROWS
+from training.parameters.domain_offsets import Group
+from training.parameters.forward import PREDICT_ROWS, group_logits
 from training.parameters.shared import Parameters
 
 FEATURES = {

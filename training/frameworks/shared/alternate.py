@@ -1,6 +1,6 @@
 """Alternate: one model, one domain after the other."""
 
-from training.data.batches import Patch
+from training.data.patch import Patch
 from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 

@@ -1,6 +1,6 @@
 """Domain Negotiation (MAMDR, ICDE 2023, Algorithm 1)."""
 
-from training.data.batches import Patch
+from training.data.patch import Patch
 from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 

@@ -1,6 +1,7 @@
 """Joint: one model on the mixed rows of all domains."""
 
-from training.data.batches import Patch, shuffled_batches
+from training.data.domain_batches import shuffled_batches
+from training.data.patch import Patch
 from training.frameworks.round import Run
 from training.parameters.shared import Parameters
 

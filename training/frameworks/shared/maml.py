@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from training.data.batches import Batch, Patch
+from training.data.patch import Batch, Patch
 from training.frameworks.inner_step import Forward, Leaves, mean_loss
 from training.frameworks.round import Run
 from training.parameters.shared import Parameters

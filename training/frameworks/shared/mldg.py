@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from training.data.batches import Batch, Patch
+from training.data.patch import Batch, Patch
 from training.frameworks.inner_step import Forward, Gradients, Leaves, mean_loss
 from training.frameworks.round import Run, in_groups
 from training.frameworks.shared.maml import look_ahead

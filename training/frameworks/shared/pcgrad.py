@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.batches import Patch
+from training.data.patch import Patch
 from training.frameworks.inner_step import Gradients
 from training.frameworks.round import Run, in_groups
 from training.parameters.shared import Parameters

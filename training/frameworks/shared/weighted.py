@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.data.batches import Batch, Patch
+from training.data.patch import Batch, Patch
 from training.data.schema import Schema
 from training.frameworks.inner_step import Forward, Leaves
 from training.frameworks.round import Run

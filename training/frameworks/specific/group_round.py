@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.data.batches import Rows
+from training.data.domain_rows import Rows
 from training.errors import UserError
 from training.frameworks.specific.helper_rows import Helpers
 from training.parameters.adam import adam_, corrected
-from training.parameters.domain_offsets import Group, group_logits
+from training.parameters.domain_offsets import Group
+from training.parameters.forward import group_logits
 from training.parameters.shared import Parameters
 
 Lines = tuple[dict[str, Tensor], Tensor, Tensor]  # features, labels, weights of a line of rows for each domain

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from training.data.batches import Columns
+from training.data.columns import Columns
 from training.files.atomic_write import written_aside
 from training.hashing import hash_keys
 

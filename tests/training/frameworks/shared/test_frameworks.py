@@ -8,7 +8,8 @@ import torch
 
 from tests.support.reference import LEARNED, PlainAdam, assert_close, loss_of, named, random_rows, small_model, walk
 from training.config import FrameworkConfig, TrainingConfig
-from training.data.batches import Patch, domain_walk, shuffled_batches
+from training.data.domain_batches import domain_walk, shuffled_batches
+from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer

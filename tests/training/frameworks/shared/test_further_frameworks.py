@@ -22,7 +22,8 @@ from tests.support.reference import (
     walk,
 )
 from training.config import FrameworkConfig, TrainingConfig
-from training.data.batches import Patch, domain_walk
+from training.data.domain_batches import domain_walk
+from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED

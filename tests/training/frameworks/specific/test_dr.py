@@ -16,8 +16,9 @@ from tests.support.reference import (
     random_rows,
     small_model,
 )
-from training.frameworks.specific.adapter import Adapter, choose_rounds, size_groups
+from training.frameworks.specific.adapter import Adapter
 from training.frameworks.specific.helper_rows import Helpers, choose_helper_domains
+from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.models import MODELS
 from training.parameters.forward import predict, predict_specific
 from training.parameters.remote_tables import StoredTable
