@@ -21,10 +21,10 @@ from training.distributed.device import choose_device, use_cpu
 from training.distributed.ranks import Ranks
 from training.frameworks import SHARED, prepare
 from training.frameworks.inner_step import InnerOptimizer
-from training.frameworks.round import Run
+from training.frameworks.round import RoundContext
 from training.frameworks.specific.adapter import Adapter
-from training.frameworks.specific.group_round import SpecificSettings
-from training.frameworks.specific.helper_rows import Helpers
+from training.frameworks.specific.group_round import AdaptationSettings
+from training.frameworks.specific.helper_rows import HelperRows
 from training.models import build_model
 from training.parameters.shared import Parameters
 
@@ -70,7 +70,7 @@ def rows_per_second(name: str, model_name: str, device: torch.device, columns: C
     model.to(device)
     theta = Parameters.of(model)
     patch = Patch(columns, theta.features_of, device, torch.float32)
-    run = Run(
+    run = RoundContext(
         InnerOptimizer(model, 1e-3), FrameworkConfig(outer_lr=0.5), TrainingConfig(), Ranks(), np.random.default_rng(0)
     )
     seconds = []
@@ -85,7 +85,7 @@ def rows_per_second(name: str, model_name: str, device: torch.device, columns: C
 def domains_per_second(name: str, model_name: str, device: torch.device, columns: Columns, schema: Schema) -> float:
     """Of the faster of two rounds; theta^i is brought to the CPU, where it is written from."""
     model = build_model(ModelConfig(name=model_name), schema, 0).to(device)
-    settings = SpecificSettings(
+    settings = AdaptationSettings(
         rounds=(name,),
         inner_lr=1e-3,
         outer_lr=0.5,
@@ -95,7 +95,7 @@ def domains_per_second(name: str, model_name: str, device: torch.device, columns
         batch_size=1024,
         seed=0,
     )
-    adapter = Adapter(model, Parameters.of(model), Helpers.of(columns, 128, 0), settings)
+    adapter = Adapter(model, Parameters.of(model), HelperRows.of(columns, 128, 0), settings)
     none = {key: column[:0] for key, column in columns.items()}
     seconds = []
     for _ in range(2):

@@ -31,7 +31,7 @@ def main() -> None:
     config = load_config(known.config, known.settings)
     snapshot = take_snapshot(config)
     adapter = open_adapter(ModelKey.find(config, snapshot.version))
-    tail = snapshot.domains.where(~snapshot.domains.head).able_to_learn(config.framework.specific_min_rows)
+    tail = snapshot.domains.where(~snapshot.domains.head).trainable(config.framework.specific_min_rows)
     bucket = int(tail.first_bucket[0])
     in_bucket = tail.domain_id[tail.first_bucket == bucket]
     chosen = np.random.default_rng(0).permutation(in_bucket)[: known.domains]

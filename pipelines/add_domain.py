@@ -21,7 +21,7 @@ from pipelines.tasks.adapt_domains import ModelKey, find_specific
 from training.artifacts.domain_parameters import written_domains
 from training.artifacts.model_names import fetch_model, model_path, shared_version
 from training.artifacts.model_store import is_stored, read_manifest
-from training.artifacts.warm_start import grow_theta, newest_stored
+from training.artifacts.warm_start import extend_theta, newest_trained_version
 from training.config import Config
 from training.data.frozen_vectors import align_vectors
 from training.data.snapshot import take_snapshot
@@ -41,7 +41,7 @@ def add_domain(spark: SparkSession, config: Config) -> dict:
     folder = model_path(config, shared_version(config, snapshot.version))
     if not is_stored(folder):
         old = _newest_model(config, snapshot.version)
-        grow_theta(model_path(config, old.shared), folder, config, snapshot, align_vectors(config))
+        extend_theta(model_path(config, old.shared), folder, config, snapshot, align_vectors(config))
         mirror_of(config.root, folder).publish()
     taken = _take_over(spark, config, snapshot.version)
     learned = dr_longtail(spark, config)
@@ -57,7 +57,7 @@ def add_domain(spark: SparkSession, config: Config) -> dict:
 
 def _newest_model(config: Config, table_version: int) -> ModelKey:
     """The model with these settings of this version of the tables, or of the newest before. Raises UserError."""
-    stored = newest_stored(config, table_version)
+    stored = newest_trained_version(config, table_version)
     return ModelKey.find(config, table_version if stored is None else stored)
 
 

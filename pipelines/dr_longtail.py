@@ -25,9 +25,9 @@ from training.artifacts.model_store import read_manifest
 from training.config import Config
 from training.data.snapshot import Domains, take_snapshot
 from training.errors import UserError
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 from training.files.mirror import mirror_of
-from training.frameworks.specific.adapter import Adapted, helpers_path, specific_settings
+from training.frameworks.specific.adapter import AdaptedDomain, adaptation_settings, helpers_path
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.hashing import hash_keys
 from training.parameters.shared import Parameters
@@ -48,7 +48,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
         raise UserError(f"model {key.specific} has no helpers: run training/train.py with framework.name={name}")
     path = config.table("domain_parameters")
     tail = snapshot.domains.where(~snapshot.domains.head & (snapshot.domains.rows_train > 0))
-    able = tail.able_to_learn(config.framework.specific_min_rows)
+    able = tail.trainable(config.framework.specific_min_rows)
     kept = _keep_unchanged(spark, tail, key)
     done = _adapted_domains(spark, path, key.specific)
     left = [domain for domain in tail.domain_id.tolist() if domain not in done]
@@ -77,7 +77,7 @@ def adapt(rows: DataFrame, rounds: dict[int, int], buckets: list[int], key: Mode
 
     dtype = key.config.framework.specific_dtype
 
-    def to_row(adapted: Adapted, bucket: int, theta: Parameters) -> dict:
+    def to_row(adapted: AdaptedDomain, bucket: int, theta: Parameters) -> dict:
         return domain_parameters.to_row(adapted, rounds[adapted.domain_id], key.specific, bucket, theta, dtype)
 
     return map_domains(rows, rounds, buckets, key, True, to_row, domain_parameters.SCHEMA)
@@ -130,7 +130,7 @@ def _load_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int
     path = model_path(key.config, key.specific) / "rounds.json"
     if not path.exists():
         chosen = _choose_rounds(rows, able, key) if len(able) else {}
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_text(json.dumps(chosen))
         mirror_of(key.config.root, path.parent).publish()
     kept = {int(domain): rounds for domain, rounds in json.loads(path.read_text()).items()}
@@ -147,7 +147,7 @@ def _choose_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, i
 
     The group keeps the rounds that serve its pilot best on validation rows.
     """
-    stop_group, most = key.config.framework.stop_group, len(specific_settings(key.config).rounds)
+    stop_group, most = key.config.framework.stop_group, len(adaptation_settings(key.config).rounds)
     groups = size_groups(able.rows_train, stop_group)
     draws = hash_keys(key.config.seed, able.domain_id)
     pilot = np.zeros(len(groups), bool)
@@ -157,7 +157,7 @@ def _choose_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, i
     tried = dict.fromkeys(able.domain_id[pilot].tolist(), most)
     print(f"theta^i: {len(tried)} of {len(groups)} tail domains that can learn try {most} rounds", file=sys.stderr)
 
-    def to_row(adapted: Adapted, bucket: int, theta: Parameters) -> dict:
+    def to_row(adapted: AdaptedDomain, bucket: int, theta: Parameters) -> dict:
         return {"domain_id": adapted.domain_id, "val_auc": adapted.val_auc.tolist()}
 
     buckets = np.unique(able.first_bucket[pilot]).tolist()

@@ -22,7 +22,7 @@ from pipelines.engine.session import run_job
 from pipelines.serving.promotions import Served, find_served
 from training.config import Config
 from training.errors import UserError
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 from training.serving import key_files
 from training.tracking import open_run
 
@@ -65,7 +65,7 @@ def _write(frame: DataFrame, folder: Path) -> None:
         return
     slices = -(-frame.count() // KEYS_A_SLICE)
     sliced = frame.withColumn("slice", F.pmod(F.crc32("key"), F.lit(slices)).cast("int"))
-    with written_aside(folder) as aside:
+    with atomic_write(folder) as aside:
 
         def write(of_slice: pa.Table) -> pa.Table:
             number = of_slice["slice"][0].as_py()
@@ -98,7 +98,7 @@ def save(path: Path, models: list[dict], config: Config) -> None:
 
     keys_in = [ColSpec("string", "domain"), ColSpec("string", "user"), ColSpec(Array(DataType.string), "items")]
     root = str(config.folder())
-    with written_aside(path) as aside, warnings.catch_warnings():
+    with atomic_write(path) as aside, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*An input example was not provided")
         mlflow.pyfunc.save_model(
             aside,

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from pipelines.samples.negatives import draw_negatives
 from pipelines.samples.splits import OPEN, split_rows
-from training.data.bucket_plan import plan_epoch, share_out
+from training.data.bucket_plan import balance, plan_epoch
 from training.data.patch import cut_to_fit
 from training.hashing import hash_keys, permute
 from training.metrics import domain_auc
@@ -98,7 +98,7 @@ WEIGHTS = st.dictionaries(st.integers(0, 500), st.integers(0, 10_000), min_size=
 
 @given(WEIGHTS, st.integers(1, 6), SEEDS)
 def test_every_bucket_goes_to_one_share_and_loads_are_even(weights, shares, seed):
-    dealt = share_out(weights, shares, np.random.default_rng(seed))
+    dealt = balance(weights, shares, np.random.default_rng(seed))
     assert sorted(key for share in dealt for key in share) == sorted(weights)
     loads = [sum(weights[key] for key in share) for share in dealt]
     assert max(loads) - min(loads) <= max(weights.values())

@@ -23,7 +23,7 @@ def exit_with_user_errors(main: Callable[[], None]) -> None:
 
 
 @contextmanager
-def naming_full_disks(places: str) -> Iterator[None]:
+def explaining_full_disk(places: str) -> Iterator[None]:
     """Lets a disk that is full while the block runs be a UserError that names `places`, one of which it holds."""
     try:
         yield

@@ -11,18 +11,18 @@ from functools import partial
 
 from training.artifacts.model_names import model_path, shared_version, specific_version, trained_state
 from training.artifacts.model_store import load_theta, save_theta
-from training.artifacts.warm_start import find_origin, start_from
+from training.artifacts.warm_start import find_warm_start, initialize_from
 from training.config import Config, parse_arguments
 from training.data.frozen_vectors import align_vectors, open_vectors
 from training.data.snapshot import Snapshot, take_snapshot
 from training.distributed.device import choose_device
 from training.distributed.elastic import Pinned, is_elastic, run_elastically
 from training.distributed.ranks import Ranks
-from training.errors import UserError, exit_with_user_errors, naming_full_disks
+from training.errors import UserError, exit_with_user_errors, explaining_full_disk
 from training.files.mirror import mirror_of
 from training.files.paths import is_remote
 from training.frameworks import prepare
-from training.loop.head_domains import adapt_heads
+from training.loop.head_domains import adapt_head_domains
 from training.loop.interleaved_trainer import InterleavedTrainer
 from training.loop.trainer import Trainer
 from training.models import build_model
@@ -55,11 +55,11 @@ def train(config: Config, pinned: Pinned | None = None) -> dict:
     add_tables(shards, model, config.model.embedding_scale)
     model.to(device)
     folder = model_path(config, shared_version(config, snapshot.version))
-    origin = ranks.on_root("origin", lambda: find_origin(config, snapshot.version))
+    origin = ranks.on_root("origin", lambda: find_warm_start(config, snapshot.version))
     if origin is not None:
         source = model_path(config, origin)
         mirror_of(config.root, source).pull_on(ranks)
-        start_from(source, model, shards, config, snapshot.schema)
+        initialize_from(source, model, shards, config, snapshot.schema)
     trainer_class = InterleavedTrainer if config.framework.interleave else Trainer
     trainer = trainer_class(model, config, snapshot, ranks, folder, shards)
     if pinned is not None:
@@ -78,7 +78,7 @@ def train(config: Config, pinned: Pinned | None = None) -> dict:
         model, theta = load_theta(folder, config) if shards else (model, trainer.theta)
         helpers = mirror_of(config.root, model_path(config, version))
         helpers.pull_on(ranks)
-        adapt_heads(model, theta, config, snapshot, ranks, version)
+        adapt_head_domains(model, theta, config, snapshot, ranks, version)
         helpers.publish_on(ranks)
     trainer.tracker.log({"best_epoch": progress.best_epoch, "best_val_mean_domain_auc": progress.best_auc})
     trainer.tracker.finish()
@@ -109,7 +109,7 @@ def refuse_idle_ranks(snapshot: Snapshot, ranks: int) -> None:
 def main() -> None:
     def command() -> None:
         config = parse_arguments(sys.argv[1:])
-        with naming_full_disks(f"root {config.root}"):
+        with explaining_full_disk(f"root {config.root}"):
             summary = run_elastically(partial(train, config)) if is_elastic() else train(config)
         if summary.pop("rank") == 0:
             print(json.dumps(summary), flush=True)

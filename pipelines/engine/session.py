@@ -12,7 +12,7 @@ from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 
 from training.config import Config, parse_arguments
-from training.errors import exit_with_user_errors, naming_full_disks
+from training.errors import exit_with_user_errors, explaining_full_disk
 
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
@@ -102,7 +102,7 @@ def run_job(name: str, job: Callable[[SparkSession, Config], dict]) -> None:
         spark = spark_session(name)
         scratch = spark.conf.get("spark.local.dir", gettempdir())
         try:
-            with naming_full_disks(f"root {config.root} or spark.local.dir {scratch}"):
+            with explaining_full_disk(f"root {config.root} or spark.local.dir {scratch}"):
                 summary = job(spark, config)
         finally:
             spark.stop()

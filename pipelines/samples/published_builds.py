@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pipelines.engine import tables
 from training.config import Config, DataConfig
 from training.data.delta_files import require_version
-from training.data.published_builds import MARK, READ, left_behind
+from training.data.published_builds import COMMIT_TAG, PUBLISHED_TABLES, first_build_commit
 from training.errors import UserError
 
 OF_A_DAY = ("since", "until", "since_version", "incremental")  # settings of data
@@ -24,7 +24,7 @@ USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 @contextmanager
 def marked(spark: SparkSession) -> Iterator[None]:
     """Lets the commits of the block carry the mark of a build, and of this one alone; see training/data/snapshot.py."""
-    spark.conf.set(USER_METADATA, f"{MARK} {uuid.uuid4()}")
+    spark.conf.set(USER_METADATA, f"{COMMIT_TAG} {uuid.uuid4()}")
     try:
         yield
     finally:
@@ -48,7 +48,7 @@ def record(
     Raises:
         UserError: another job wrote one of the tables meanwhile.
     """
-    versions = {name: _written(spark, config.table(name), before[name]) for name in READ}
+    versions = {name: _written(spark, config.table(name), before[name]) for name in PUBLISHED_TABLES}
     schema = "path STRING, source_version BIGINT, latest DOUBLE, data STRING, versions MAP<STRING, BIGINT>"
     values = (config.data.path, source_version, latest, settings_of(config.data), versions)
     row = spark.createDataFrame([values], schema)
@@ -57,7 +57,7 @@ def record(
 
 def current(spark: SparkSession, config: Config) -> dict[str, int]:
     """The newest version of each table that a build writes; -1 where there is no table yet."""
-    paths = {name: config.table(name) for name in READ}
+    paths = {name: config.table(name) for name in PUBLISHED_TABLES}
     return {name: tables.version(path) if tables.exists(spark, path) else -1 for name, path in paths.items()}
 
 
@@ -146,6 +146,6 @@ def undo_unfinished(spark: SparkSession, config: Config, last: Row) -> None:
     """
     for name, published in last["versions"].items():
         path = config.table(name)
-        left = left_behind(tables.commits(path, published))
+        left = first_build_commit(tables.commits(path, published))
         if left is not None:
             tables.restore(spark, path, left - 1)

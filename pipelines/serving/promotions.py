@@ -11,7 +11,7 @@ from pipelines.engine import tables
 from pipelines.samples import published_builds
 from pipelines.samples.features import of
 from pipelines.tasks.adapt_domains import ModelKey
-from training.artifacts.warm_start import newest_stored
+from training.artifacts.warm_start import newest_trained_version
 from training.config import Config, restore_config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
@@ -78,7 +78,7 @@ def find_newest(spark: SparkSession, config: Config, domain: str | None = None) 
     for name in of(config.data.features, "row"):
         raise UserError(f'feature "{name}" is the value of a row of the log, and a request has none: leave it out')
     version = take_snapshot(config).version
-    stored = newest_stored(config, version)
+    stored = newest_trained_version(config, version)
     if stored is not None and stored != version:
         raise UserError(
             f"samples are at version {version}, and the newest model of framework {config.framework.name} with these "

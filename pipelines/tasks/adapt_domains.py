@@ -20,7 +20,7 @@ from training.config import Config
 from training.data.columns import Columns, to_array
 from training.data.schema import Schema
 from training.distributed.device import use_cpu
-from training.frameworks.specific.adapter import Adapted, Adapter, specific_settings
+from training.frameworks.specific.adapter import AdaptedDomain, Adapter, adaptation_settings
 from training.parameters.shared import Parameters
 
 ROWS_PER_MESSAGE = 32  # a row of domain_parameters has the size of a network
@@ -63,7 +63,7 @@ def map_domains(
     buckets: Sequence[int],
     key: ModelKey,
     keep_last: bool,
-    to_row: Callable[[Adapted, int, Parameters], dict],
+    to_row: Callable[[AdaptedDomain, int, Parameters], dict],
     schema: pa.Schema,
 ) -> DataFrame:
     """Adapts the domains in `rounds`, a bucket after the other, many buckets side by side.
@@ -119,7 +119,7 @@ def open_theta(key: ModelKey) -> tuple[nn.Module, Parameters]:
 
 def open_adapter(key: ModelKey) -> Adapter:
     folder = fetch_model(key.config, key.specific)
-    return Adapter.load(folder, *open_theta(key), specific_settings(key.config))
+    return Adapter.load(folder, *open_theta(key), adaptation_settings(key.config))
 
 
 def to_columns(table: pa.Table, names: Sequence[str]) -> Columns:

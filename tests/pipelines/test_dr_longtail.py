@@ -95,7 +95,7 @@ def test_the_stop_looks_at_every_tail_domain_of_a_small_set_and_its_choice_is_ke
     train(config)
     dr_longtail(spark, config)
     domains = take_snapshot(config).domains
-    able = set(domains.where(~domains.head).able_to_learn(1).domain_id.tolist())
+    able = set(domains.where(~domains.head).trainable(1).domain_id.tolist())
     assert f"theta^i: {len(able)} of {len(able)} tail domains that can learn try 2 rounds" in capfd.readouterr().err
     key = ModelKey.find(config, take_snapshot(config).version)
     rounds = json.loads((model_path(config, key.specific) / "rounds.json").read_text())

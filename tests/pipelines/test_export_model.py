@@ -19,7 +19,7 @@ from pipelines.export_model import export_model
 from pipelines.score import score
 from tests.support.jobs import free_port
 from training.errors import UserError
-from training.serving.key_files import UNKNOWN, Keys, slice_of, write_slice
+from training.serving.key_files import UNKNOWN, KeyIndex, slice_of, write_slice
 from training.train import train
 
 REQUESTS = [
@@ -154,6 +154,6 @@ def test_keys_are_found_in_any_slice_and_others_are_not(tmp_path):
         own = [place for place, key in enumerate(keys) if slice_of(key, 7) == number]
         table = {"key": [keys[place] for place in own], "id": own, "tags": [[place, 0] for place in own]}
         write_slice(pa.table(table), tmp_path, number, 7)
-    found = Keys(tmp_path).look_up([*keys, "k500"])
+    found = KeyIndex(tmp_path).look_up([*keys, "k500"])
     assert found["id"].tolist() == [*range(len(keys)), UNKNOWN]
     assert found["tags"].tolist() == [*([place, 0] for place in range(len(keys))), [0, 0]]

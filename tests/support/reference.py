@@ -11,7 +11,7 @@ from training.config import FrameworkConfig, ModelConfig
 from training.data.schema import Schema
 from training.frameworks import SHARED, prepare
 from training.frameworks.inner_step import FEWEST_ROWS
-from training.frameworks.specific.group_round import SpecificSettings
+from training.frameworks.specific.group_round import AdaptationSettings
 from training.models import build_model
 from training.parameters.frozen_statistics import frozen_statistics
 
@@ -19,7 +19,7 @@ SIZES = {"user_id": 7, "item_id": 6, "domain_id": 4}
 
 
 SCHEMA = Schema.of(SIZES)
-SPECIFIC_SETTINGS = SpecificSettings(
+SPECIFIC_SETTINGS = AdaptationSettings(
     rounds=(), inner_lr=0.01, outer_lr=0.4, finetune_lr=0.02, most_rows=12, helpers=2, batch_size=6, seed=5
 )
 LEARNED = {name: framework for name, framework in SHARED.items() if name != "none"}

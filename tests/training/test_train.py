@@ -16,7 +16,7 @@ from tests.support.jobs import horovodrun
 from tests.support.reference import LEARNED, assert_close
 from training.artifacts.model_names import model_path, shared_version, specific_version, trained_state
 from training.artifacts.model_store import FOLDER, load_theta
-from training.artifacts.warm_start import find_origin
+from training.artifacts.warm_start import find_warm_start
 from training.config import framework_names
 from training.data import frozen_vectors
 from training.data.delta_files import read_columns
@@ -27,7 +27,7 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks import SHARED, SPECIFIC
-from training.frameworks.specific.adapter import Adapter, specific_settings
+from training.frameworks.specific.adapter import Adapter, adaptation_settings
 from training.loop.head_domains import gather_adapter
 from training.train import refuse_idle_ranks, train
 
@@ -195,17 +195,17 @@ def test_the_settings_that_decide_a_model_are_in_its_name(built):
 
 def test_warm_start_finds_the_newest_earlier_model_however_that_one_started(built, tmp_path, capsys):
     first, daily = (built.config(f"training.warm_start={warm}", f"root={tmp_path}") for warm in ("false", "true"))
-    assert find_origin(daily, 9) is None
+    assert find_warm_start(daily, 9) is None
     assert "starting from scratch" in capsys.readouterr().err
     for config, version in ((first, 3), (daily, 3), (first, 5), (daily, 9), (first, 9)):
         (model_path(config, shared_version(config, version)) / FOLDER).mkdir(parents=True)
     expected = {9: (first, 5), 5: (daily, 3)}
     for version, (config, earlier) in expected.items():
-        origin = find_origin(daily, version)
+        origin = find_warm_start(daily, version)
         assert origin == shared_version(config, earlier)
         assert f"starting from model {origin}" in capsys.readouterr().err
-    assert find_origin(daily, 3) is None
-    assert find_origin(first, 9) is None
+    assert find_warm_start(daily, 3) is None
+    assert find_warm_start(first, 9) is None
 
 
 def test_a_table_with_deletion_vectors_is_refused(spark, built, tmp_path):
@@ -357,7 +357,7 @@ def assert_directions_are_those_of_one_rank(config, snapshot, best_epoch):
     alone = gather_adapter(*shared, config, snapshot, Ranks()).directions
     name = shared_version(config, snapshot.version)
     folder = model_path(config, specific_version(config, name, trained_state(best_epoch)))
-    of_two = Adapter.load(folder, *shared, specific_settings(config)).directions
+    of_two = Adapter.load(folder, *shared, adaptation_settings(config)).directions
     assert alone.shape == (12, sum(value.numel() for value in shared[1].dense.values()))
     assert torch.allclose(of_two.T @ of_two, alone.T @ alone, rtol=0, atol=1e-6)  # an axis may point either way
 

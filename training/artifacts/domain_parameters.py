@@ -8,8 +8,8 @@ import torch
 from deltalake import WriterProperties, write_deltalake
 
 from training.data.delta_files import read_columns
-from training.frameworks.specific.adapter import Adapted
-from training.parameters.domain_offsets import Specific
+from training.frameworks.specific.adapter import AdaptedDomain
+from training.parameters.domain_offsets import DomainOffset
 from training.parameters.shared import Parameters
 
 # A row is as large as a network: Spark reads up to 4,096 rows of a row group at once, and a server all of them for one.
@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
 )
 
 
-def to_row(adapted: Adapted, rounds: int, version: str, bucket: int, theta: Parameters, dtype: str) -> dict:
+def to_row(adapted: AdaptedDomain, rounds: int, version: str, bucket: int, theta: Parameters, dtype: str) -> dict:
     """A domain that keeps theta^i after `rounds` rounds, as a row of the table; with 0 rounds it keeps none.
 
     Args:
@@ -74,7 +74,7 @@ def to_row(adapted: Adapted, rounds: int, version: str, bucket: int, theta: Para
     }
 
 
-def from_row(row: Mapping, theta: Parameters, dtype: str) -> Specific | None:
+def from_row(row: Mapping, theta: Parameters, dtype: str) -> DomainOffset | None:
     """theta^i of a row of the table; None where it keeps none."""
     if not row["rounds"]:
         return None
@@ -85,7 +85,7 @@ def from_row(row: Mapping, theta: Parameters, dtype: str) -> Specific | None:
         rows[entry["name"]] = _from_bytes(entry["values"], dtype).view(len(ids[vocabulary]), -1)
     for vocabulary in theta.features_of:
         ids.setdefault(vocabulary, torch.empty(0, dtype=torch.int64))
-    return Specific(_from_bytes(row["dense"], dtype), ids, rows)
+    return DomainOffset(_from_bytes(row["dense"], dtype), ids, rows)
 
 
 def append(path: str, rows: list[dict]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from training.config import Config
 from training.files.mirror import mirror_of
 from training.frameworks import find_framework
-from training.frameworks.specific.adapter import specific_settings
+from training.frameworks.specific.adapter import adaptation_settings
 
 
 def shared_version(config: Config, table_version: int) -> str:
@@ -43,7 +43,7 @@ def trained_state(best_epoch: int) -> str:
     return f"epoch-{best_epoch}"
 
 
-def grown_state(version: str) -> str:
+def extended_state(version: str) -> str:
     """The state of a theta^S that was not trained on its tables, but taken from another model and filled up."""
     return f"grown-{_digest(version=version)}"
 
@@ -64,7 +64,7 @@ def _specific_settings(config: Config) -> list:
     of_helpers = [framework.helpers, framework.helper_rows, framework.helper_domains]
     of_subspace = [framework.subspace_rank, framework.subspace_domains, framework.finetune_rounds]
     stored = [framework.specific_min_rows, framework.specific_dtype]
-    return [asdict(specific_settings(config)), of_helpers, framework.stop_group, of_subspace, stored]
+    return [asdict(adaptation_settings(config)), of_helpers, framework.stop_group, of_subspace, stored]
 
 
 def _digest(**settings: object) -> str:

@@ -23,7 +23,7 @@ from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks import prepare
 from training.models import make_model
-from training.parameters.shard_files import look_up, save_shards
+from training.parameters.shard_files import attach_stored_tables, save_shards
 from training.parameters.shared import Parameters
 
 FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"
@@ -77,7 +77,7 @@ def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, Parameters]
     tensors |= {name: frozen[model.tables[name]] for name in Parameters.of(model).frozen}
     model.load_state_dict(tensors, assign=True)
     theta = Parameters.of(model)
-    look_up(theta, model_path / SHARDS, schema, config)
+    attach_stored_tables(theta, model_path / SHARDS, schema, config)
     return model, theta
 
 

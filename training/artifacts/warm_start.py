@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.artifacts.model_names import fetch_model, grown_state, shared_version
+from training.artifacts.model_names import extended_state, fetch_model, shared_version
 from training.artifacts.model_store import FOLDER, FROZEN, SHARDS, is_stored, load_theta, state_of
 from training.artifacts.provenance import made_now
 from training.config import Config
@@ -19,13 +19,13 @@ from training.files import tensor_folder
 from training.parameters.shard_files import Shards, load_shards
 
 
-def newest_stored(config: Config, table_version: int) -> int | None:
+def newest_trained_version(config: Config, table_version: int) -> int | None:
     """The newest version of the samples, up to `table_version`, that has a model with these settings."""
     found = _newest_model([config], table_version)
     return None if found is None else found[0]
 
 
-def find_origin(config: Config, table_version: int) -> str | None:
+def find_warm_start(config: Config, table_version: int) -> str | None:
     """The name of the model that training starts from; None: from values as they are drawn.
 
     With `training.warm_start` it is the model of the newest earlier version of the tables that has these settings, but
@@ -53,7 +53,7 @@ def _newest_model(configs: Sequence[Config], table_version: int) -> tuple[int, s
     return None
 
 
-def grow_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, files: Mapping[str, Path]) -> None:
+def extend_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, files: Mapping[str, Path]) -> None:
     """Stores the theta^S of the model at `source` as that of `target`, with rows for the ids that `snapshot` has more.
 
     Rows of sharded tables are drawn when they are looked up.
@@ -65,7 +65,7 @@ def grow_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, f
     if (source / SHARDS).exists():
         shutil.copytree(source / SHARDS, target / SHARDS, dirs_exist_ok=True)
     manifest |= {
-        "state": grown_state(f"{source.name}.{state_of(manifest)}"),
+        "state": extended_state(f"{source.name}.{state_of(manifest)}"),
         "grown_from": source.name,
         "table_version": snapshot.version,
         "schema": snapshot.schema.to_json(),
@@ -74,7 +74,7 @@ def grow_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, f
     tensor_folder.save(target / FOLDER, tensors, manifest, {FROZEN.format(name): path for name, path in files.items()})
 
 
-def start_from(source: Path, model: nn.Module, shards: Shards, config: Config, schema: Schema) -> None:
+def initialize_from(source: Path, model: nn.Module, shards: Shards, config: Config, schema: Schema) -> None:
     """Gives `model` and `shards`, which are built for `schema`, the values of the model at `source`."""
     tensors, _ = _grown(source, config, schema)
     model.load_state_dict(tensors, strict=False)  # frozen tables are not among them

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from training.compare.plan import CompareConfig, Work, budget, candidates, of_first_seed
 from training.config.framework_names import framework_name
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 
 
 def parts(work: Work) -> set[str]:
@@ -63,5 +63,5 @@ def _read(path: Path) -> dict:
 
 
 def _write(path: Path, value: dict) -> None:
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(value, indent=1) + "\n")

@@ -73,7 +73,7 @@ class Study:
             adapted.append(replace(one, specific={}))
         groups = size_groups(np.array([one.rows_train for one in adapted]), config.framework.stop_group)
         rounds = choose_rounds(groups, np.stack([one.val_auc for one in adapted]))
-        able = set(self.rows.snapshot.domains.able_to_learn(config.framework.specific_min_rows).domain_id.tolist())
+        able = set(self.rows.snapshot.domains.trainable(config.framework.specific_min_rows).domain_id.tolist())
         kept = {
             one.domain_id: rounds[group] if one.domain_id in able else 0
             for one, group in zip(adapted, groups.tolist(), strict=True)

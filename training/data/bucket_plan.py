@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 
-def share_out(weights: Mapping[int, int], shares: int, rng: np.random.Generator) -> list[list[int]]:
+def balance(weights: Mapping[int, int], shares: int, rng: np.random.Generator) -> list[list[int]]:
     """Deals weighted keys to `shares` by longest processing time first, in an order that `rng` varies.
 
     Keys whose weights differ by less than a fifth are dealt in random order, and so are the shares at the end: an
@@ -30,5 +30,5 @@ def plan_epoch(
 ) -> list[list[list[int]]]:
     """The buckets of each round of each rank in an epoch: plan[rank][round]. Every rank has as many rounds."""
     rng = np.random.default_rng([seed, epoch])
-    by_rank = share_out(rows_by_bucket, ranks, rng)
-    return [share_out({bucket: rows_by_bucket[bucket] for bucket in own}, rounds, rng) for own in by_rank]
+    by_rank = balance(rows_by_bucket, ranks, rng)
+    return [balance({bucket: rows_by_bucket[bucket] for bucket in own}, rounds, rng) for own in by_rank]

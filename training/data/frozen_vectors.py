@@ -21,7 +21,7 @@ from training.config import Config
 from training.data.delta_files import column_files, open_table
 from training.data.published_builds import published_versions
 from training.errors import UserError
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 
 ROWS = 1 << 18  # at a time
 
@@ -57,7 +57,7 @@ def _align(name: str, path: str, keys: str, config: Config) -> Path:
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    with written_aside(target) as aside:
+    with atomic_write(target) as aside:
         _write(aside, path, config.table(keys), versions[0])
     for old in folder.glob(f"{source}-*.npy"):  # a model that reads it has a link of its own
         if old != target:

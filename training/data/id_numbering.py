@@ -14,7 +14,7 @@ def by_vocabulary(vocabularies: Mapping[str, str], wanted: Iterable[str]) -> dic
     }
 
 
-def number_ids(
+def renumber_ids(
     features: Mapping[str, Tensor], features_of: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The distinct ids of each vocabulary, sorted, and the features with those ids replaced by their places there.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from training.column_names import LABEL
 from training.data.columns import Columns, to_features
-from training.data.id_numbering import number_ids
+from training.data.id_numbering import renumber_ids
 
 WINDOW = 64  # times as many rows as ids may be in a part: where to cut next is looked for in no more
 
@@ -53,7 +53,7 @@ class Patch:
         self.domain_ids, self.starts = np.unique(columns["domain_id"], return_index=True)
         self.labels = torch.tensor(columns[LABEL]).to(device, dtype)
         self.features = to_features(columns, device)
-        self.ids, self._local = number_ids(self.features, features_of)
+        self.ids, self._local = renumber_ids(self.features, features_of)
         self._features_of = features_of
 
     def batch(self, rows: np.ndarray, local: bool = False) -> Batch:

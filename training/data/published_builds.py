@@ -9,10 +9,10 @@ from training.config import Config
 from training.data.delta_files import column_files, commits_after, open_table
 from training.errors import UserError
 
-READ = ("samples", "domains", "users", "items", "features", "rejects")  # what a build makes and others read
+PUBLISHED_TABLES = ("samples", "domains", "users", "items", "features", "rejects")  # what a build makes and others read
 
 
-MARK = "written by build_domains"  # the userMetadata of its commits begins so
+COMMIT_TAG = "written by build_domains"  # the userMetadata of its commits begins so
 
 
 def published_versions(config: Config) -> dict[str, int]:
@@ -22,9 +22,9 @@ def published_versions(config: Config) -> dict[str, int]:
         UserError: the first build of these tables was not finished, or a version that was published is gone.
     """
     last, versions = _last_build(config.table("builds")), {}
-    for name in READ if config.data.features else (name for name in READ if name != "features"):
+    for name in PUBLISHED_TABLES if config.data.features else (name for name in PUBLISHED_TABLES if name != "features"):
         table = open_table(config.table(name))
-        left = left_behind(commits_after(table, last.get(name, -1)))
+        left = first_build_commit(commits_after(table, last.get(name, -1)))
         if left is not None and name not in last:
             raise UserError(
                 f"table {table.table_uri} is of a build that did not finish: run pipelines/build_domains.py"
@@ -33,9 +33,9 @@ def published_versions(config: Config) -> dict[str, int]:
     return versions
 
 
-def left_behind(commits: Iterable[Mapping]) -> int | None:
+def first_build_commit(commits: Iterable[Mapping]) -> int | None:
     """The version of the first of some commits that a build wrote; None where none of them is of a build."""
-    of_builds = (one["version"] for one in commits if (one.get("userMetadata") or "").startswith(MARK))
+    of_builds = (one["version"] for one in commits if (one.get("userMetadata") or "").startswith(COMMIT_TAG))
     return min(of_builds, default=None)
 
 

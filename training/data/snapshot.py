@@ -53,7 +53,7 @@ class Domains:
         """Some of the domains, by a mask."""
         return Domains(**{name: column[chosen] for name, column in vars(self).items()})
 
-    def able_to_learn(self, min_rows: int) -> "Domains":
+    def trainable(self, min_rows: int) -> "Domains":
         """Those with at least `min_rows` training rows, among these both classes."""
         both = (self.positives_train > 0) & (self.positives_train < self.rows_train)
         return self.where(both & (self.rows_train >= min_rows))

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import horovod.torch as hvd
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.distributed.stall_watch import Watch
+from training.distributed.stall_watch import StallWatch
 from training.errors import UserError
 
 T = TypeVar("T")
@@ -28,12 +27,15 @@ class Ranks:
     """
 
     def __init__(self) -> None:
+        import horovod.torch as hvd  # here, so that whatever only reads a model needs no Horovod
+
         hvd.init()
+        self._hvd = hvd
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.bytes_sent = 0
         self.seconds = Counter()
-        self.watch = Watch(self.rank, self.size)
+        self.watch = StallWatch(self.rank, self.size)
 
     @property
     def is_root(self) -> bool:
@@ -49,7 +51,7 @@ class Ranks:
                 error = str(raised)
         if self.size > 1:
             with self.watch.waiting(name):
-                result, error = hvd.broadcast_object((result, error), root_rank=0, name=name)
+                result, error = self._hvd.broadcast_object((result, error), root_rank=0, name=name)
         if error is not None:
             raise UserError(error) if self.is_root else SystemExit(2)
         return result
@@ -70,24 +72,24 @@ class Ranks:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         self._count(tensor, self.size - 1)
         with self.watch.waiting(name):
-            return hvd.allgather(tensor, name=name).numpy()
+            return self._hvd.allgather(tensor, name=name).numpy()
 
     def gather_objects(self, name: str, value: T) -> list[T]:
         """What all ranks give, in their order."""
         if self.size == 1:
             return [value]
         with self.watch.waiting(name):
-            return hvd.allgather_object(value, name=name)
+            return self._hvd.allgather_object(value, name=name)
 
     def max(self, name: str, value: int) -> int:
         return int(self.gather(name, np.array([value])).max())
 
     def mean(self, name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean over ranks of each tensor, by one grouped allreduce."""
-        return self._reduce(name, tensors, hvd.Average)
+        return self._reduce(name, tensors, self._hvd.Average)
 
     def sum(self, name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self._reduce(name, tensors, hvd.Sum)
+        return self._reduce(name, tensors, self._hvd.Sum)
 
     def _reduce(self, name: str, tensors: dict[str, Tensor], operation: int) -> dict[str, Tensor]:
         if self.size == 1 or not tensors:
@@ -95,7 +97,7 @@ class Ranks:
         for tensor in tensors.values():
             self._count(tensor, 2 * (self.size - 1) / self.size)
         with self.timed("allreduce"), self.watch.waiting(name):
-            reduced = hvd.grouped_allreduce(list(tensors.values()), name=name, op=operation)
+            reduced = self._hvd.grouped_allreduce(list(tensors.values()), name=name, op=operation)
         return dict(zip(tensors, reduced, strict=True))
 
     def sum_rows(self, name: str, ids: Tensor, tables: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
@@ -116,10 +118,10 @@ class Ranks:
         for tensor in (ids, *tables.values()):
             self._count(tensor, self.size - 1)
         with self.timed("push"), self.watch.waiting(name):
-            handles = {"": hvd.allgather_async(ids, name=f"{name}.ids")}
+            handles = {"": self._hvd.allgather_async(ids, name=f"{name}.ids")}
             for table, rows in tables.items():
-                handles[table] = hvd.allgather_async(rows, name=f"{name}.{table}")
-            gathered = {table: hvd.synchronize(handle) for table, handle in handles.items()}
+                handles[table] = self._hvd.allgather_async(rows, name=f"{name}.{table}")
+            gathered = {table: self._hvd.synchronize(handle) for table, handle in handles.items()}
         all_ids, inverse, counts = torch.unique(gathered.pop(""), return_inverse=True, return_counts=True)
         sums = {
             table: torch.zeros(len(all_ids), rows.shape[1], dtype=rows.dtype, device=rows.device).index_add_(
@@ -142,13 +144,13 @@ class Ranks:
             return rows, splits
         self._count(rows, 1 - splits[self.rank].item() / max(len(rows), 1))
         with self.watch.waiting(name):
-            return hvd.alltoall(rows.contiguous(), splits=splits.int(), name=name)
+            return self._hvd.alltoall(rows.contiguous(), splits=splits.int(), name=name)
 
     def wait(self) -> None:
         """Returns when all ranks have come here."""
         if self.size > 1:
             with self.timed("wait"), self.watch.waiting("a barrier"):
-                hvd.barrier()
+                self._hvd.barrier()
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:

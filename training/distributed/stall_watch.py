@@ -20,7 +20,7 @@ INTERVAL = 5.0  # seconds between two looks
 SCOPE = "places"
 
 
-class Watch:
+class StallWatch:
     """Of one rank.
 
     Attributes:
@@ -28,14 +28,14 @@ class Watch:
         newest: the one that looks; a process may be several ranks, one after the other.
     """
 
-    newest: ClassVar["Watch | None"] = None
+    newest: ClassVar["StallWatch | None"] = None
 
     def __init__(self, rank: int, size: int) -> None:
         self.place = "the start"
         self._rank, self._size = rank, size
         self._waits: tuple[str, float] | None = None  # the collective that the rank is in, and since when
         self._limit = float(os.environ.get(LIMIT, DEFAULT_LIMIT))
-        Watch.newest = self
+        StallWatch.newest = self
         if size > 1 and self._limit > 0:  # 0 is Horovod's word for never
             threading.Thread(target=self._look, daemon=True, name="watch").start()
 
@@ -49,7 +49,7 @@ class Watch:
             self._waits = None
 
     def _look(self) -> None:
-        while Watch.newest is self:
+        while StallWatch.newest is self:
             waits = self._waits
             _put(self._rank, {"place": self.place, "waits": waits and waits[0]})
             if waits and waits is self._waits and time.monotonic() - waits[1] > self._limit:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Where to write the file or folder that shall stand at `path`: it goes there when the block ends, unless it fails.
 
     Several processes may write one file at once: each has a place of its own, and what the last one wrote stays.

@@ -8,7 +8,7 @@ from pathlib import Path
 import obstore
 from obstore.store import ObjectStore, from_url
 
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 from training.files.paths import is_remote, local_path
 
 CHUNK = 1 << 24
@@ -49,6 +49,6 @@ def exists(url: str) -> bool:
 
 def download(url: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(target) as aside, aside.open("wb") as file:
+    with atomic_write(target) as aside, aside.open("wb") as file:
         for part in obstore.get(*open_url(url)).stream(min_chunk_size=CHUNK):
             file.write(part)

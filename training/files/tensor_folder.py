@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 KEEP = 2
@@ -19,7 +19,7 @@ KEEP = 2
 
 def save(folder: Path, tensors: dict[str, Tensor], state: dict, files: Mapping[str, Path] | None = None) -> None:
     """Makes `folder` with `tensors`, `state` and links to `files` (by name) in it, replacing one that is there."""
-    with written_aside(folder) as aside:
+    with atomic_write(folder) as aside:
         aside.mkdir(parents=True)
         save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, aside / TENSORS)
         (aside / STATE).write_text(json.dumps(state, indent=1))

@@ -15,7 +15,7 @@ from training.config import FrameworkConfig
 from training.data.patch import Patch
 from training.data.schema import Schema
 from training.errors import UserError
-from training.frameworks.round import Run
+from training.frameworks.round import RoundContext
 from training.frameworks.shared.alternate import alternate
 from training.frameworks.shared.dn import negotiate
 from training.frameworks.shared.joint import joint
@@ -40,12 +40,12 @@ class Framework:
     prepare: gives the module what the framework trains beside it.
     """
 
-    learn: Callable[[Parameters, Patch, Run], None]
+    learn: Callable[[Parameters, Patch, RoundContext], None]
     settings: tuple[str, ...] = ()
     prepare: Callable[[nn.Module, Schema], None] = lambda model, schema: None
 
 
-def leave(theta: Parameters, patch: Patch, run: Run) -> None:
+def leave(theta: Parameters, patch: Patch, run: RoundContext) -> None:
     """Leaves theta^S as it was drawn, for what a domain is to learn alone."""
 
 

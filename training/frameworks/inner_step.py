@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.data.id_numbering import number_ids
+from training.data.id_numbering import renumber_ids
 from training.data.patch import Batch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
@@ -70,7 +70,7 @@ class InnerOptimizer:
     def gradients(self, parameters: Parameters, batch: Batch, objective: Objective = mean_loss) -> Gradients:
         """The gradients at `parameters`, whose statistics the forward pass moves. Raises UserError if one is NaN."""
         self._batches += 1
-        ids, features = number_ids(batch.features, parameters.features_of)
+        ids, features = renumber_ids(batch.features, parameters.features_of)
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.dense.items()}
         leaves |= {name: rows.requires_grad_() for name, rows in parameters.rows(parameters.tables, ids).items()}
         statistics = {**parameters.statistics, **parameters.rows(parameters.statistics, ids)}

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Run:
+class RoundContext:
     """The inner optimiser, the settings, the other ranks, and the random numbers of this one."""
 
     inner: InnerOptimizer

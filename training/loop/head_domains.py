@@ -10,19 +10,19 @@ from tqdm import tqdm
 from training.artifacts import domain_parameters
 from training.artifacts.model_names import model_path
 from training.config import Config, FrameworkConfig
-from training.data.bucket_plan import share_out
+from training.data.bucket_plan import balance
 from training.data.columns import Columns, select
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import Domains, Snapshot
 from training.distributed.ranks import Ranks
-from training.frameworks.specific.adapter import Adapted, Adapter, helpers_path, specific_settings
+from training.frameworks.specific.adapter import AdaptedDomain, Adapter, adaptation_settings, helpers_path
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.loop.gather_directions import gather_directions
 from training.loop.gather_rows import gather_helpers
 from training.parameters.shared import Parameters
 
 
-def adapt_heads(
+def adapt_head_domains(
     model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks, version: str
 ) -> None:
     """Writes what dr_longtail needs beside theta^S, and theta^i of the head domains that have none yet.
@@ -55,18 +55,18 @@ def adapt_heads(
 def gather_adapter(model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks) -> Adapter:
     """The adapter of a model, the same on every rank, with all that its rounds need."""
     helpers = gather_helpers(config, snapshot, ranks)
-    adapter = Adapter(model, theta, helpers, specific_settings(config))
+    adapter = Adapter(model, theta, helpers, adaptation_settings(config))
     if config.framework.specific == "subspace":
         adapter.directions = gather_directions(adapter, config, snapshot, ranks)
     return adapter
 
 
-def _adapt_own(adapter: Adapter, config: Config, snapshot: Snapshot, ranks: Ranks) -> Iterator[Adapted]:
+def _adapt_own(adapter: Adapter, config: Config, snapshot: Snapshot, ranks: Ranks) -> Iterator[AdaptedDomain]:
     """The adapted head domains of this rank, one after the other."""
     domains = snapshot.domains
     place = {int(domain): index for index, domain in enumerate(domains.domain_id) if domains.head[index]}
     weights = {domain: int(domains.rows_train[index]) for domain, index in place.items()}
-    own = share_out(weights, ranks.size, np.random.default_rng(config.seed))[ranks.rank]
+    own = balance(weights, ranks.size, np.random.default_rng(config.seed))[ranks.rank]
     for domain in tqdm(own, desc="theta^i, head domains", file=sys.stderr, disable=not ranks.is_root):
         index = place[domain]
         buckets = list(range(domains.first_bucket[index], domains.first_bucket[index] + domains.buckets[index]))
@@ -76,14 +76,14 @@ def _adapt_own(adapter: Adapter, config: Config, snapshot: Snapshot, ranks: Rank
 
 
 def _choose(
-    adapted: list[Adapted], rounds: int, framework: FrameworkConfig, domains: Domains, ranks: Ranks
+    adapted: list[AdaptedDomain], rounds: int, framework: FrameworkConfig, domains: Domains, ranks: Ranks
 ) -> dict[int, int]:
     """Of so many rounds those that each head domain keeps, chosen over the domains of all ranks."""
     own = np.array([[one.domain_id, one.rows_train, *one.val_auc] for one in adapted], np.float64)
     every = ranks.gather("heads", own.reshape(-1, rounds + 3))
     groups = size_groups(every[:, 1], framework.stop_group)
     kept = choose_rounds(groups, every[:, 2:])
-    able = set(domains.able_to_learn(framework.specific_min_rows).domain_id.tolist())
+    able = set(domains.trainable(framework.specific_min_rows).domain_id.tolist())
     return {int(d): kept[group] if d in able else 0 for d, group in zip(every[:, 0], groups.tolist(), strict=True)}
 
 

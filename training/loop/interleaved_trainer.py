@@ -12,17 +12,17 @@ from tqdm import tqdm
 
 from training.artifacts import domain_parameters
 from training.config import Config
-from training.data.bucket_plan import share_out
+from training.data.bucket_plan import balance
 from training.data.columns import Columns
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.files import tensor_folder
-from training.frameworks.specific.adapter import Adapted, Adapter, specific_settings
+from training.frameworks.specific.adapter import AdaptedDomain, Adapter, adaptation_settings
 from training.loop.gather_rows import gather_helpers
 from training.loop.trainer import Trainer
 from training.metrics import DomainAuc
-from training.parameters.domain_offsets import Specific
+from training.parameters.domain_offsets import DomainOffset
 from training.parameters.forward import predict, predict_specific
 from training.parameters.shard_files import Shards
 
@@ -38,9 +38,9 @@ class InterleavedTrainer(Trainer):
         self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path, shards: Shards
     ) -> None:
         super().__init__(model, config, snapshot, ranks, folder, shards)
-        self._adapter = Adapter(model, self.theta, gather_helpers(config, snapshot, ranks), specific_settings(config))
-        self.specific: dict[int, Specific] = {}
-        self._best_specific: dict[int, Specific] = {}
+        self._adapter = Adapter(model, self.theta, gather_helpers(config, snapshot, ranks), adaptation_settings(config))
+        self.specific: dict[int, DomainOffset] = {}
+        self._best_specific: dict[int, DomainOffset] = {}
         self._units = _own_units(snapshot, ranks, config.seed)
 
     def adapt(self, epoch: int) -> None:
@@ -106,12 +106,14 @@ class InterleavedTrainer(Trainer):
                 auc = np.full(best + 1, np.nan)
                 auc[0], auc[best] = shared[one.domain_id], one.val_auc[0]
                 found = {best: self._best_specific[one.domain_id]}
-                adapted = Adapted(one.domain_id, one.rows_train, one.rows_val, found, auc)
+                adapted = AdaptedDomain(one.domain_id, one.rows_train, one.rows_val, found, auc)
                 yield domain_parameters.to_row(
                     adapted, best, version, unit[0], self.theta, self.config.framework.specific_dtype
                 )
 
-    def _adapt_unit(self, unit: list[int], rounds: int, start: dict[int, Specific], turn: int = 1) -> Iterator[Adapted]:
+    def _adapt_unit(
+        self, unit: list[int], rounds: int, start: dict[int, DomainOffset], turn: int = 1
+    ) -> Iterator[AdaptedDomain]:
         train, val = self._read("train", unit), self._read("val", unit)
         domains = np.unique(train["domain_id"]).tolist()
         return self._adapter.adapt(train, val, domains, rounds, keep=None, start=start, first_turn=turn - 1)
@@ -136,11 +138,11 @@ def _own_units(snapshot: Snapshot, ranks: Ranks, seed: int) -> list[list[int]]:
     for first, count, size in zip(domains.first_bucket, domains.buckets, domains.rows_train, strict=True):
         rows[int(first)] = rows.get(int(first), 0) + int(size)
         buckets[int(first)] = int(count)
-    own = share_out(rows, ranks.size, np.random.default_rng(seed))[ranks.rank]
+    own = balance(rows, ranks.size, np.random.default_rng(seed))[ranks.rank]
     return [list(range(first, first + buckets[first])) for first in own]
 
 
-def _to_tensors(specific: dict[int, Specific], kind: str) -> dict[str, Tensor]:
+def _to_tensors(specific: dict[int, DomainOffset], kind: str) -> dict[str, Tensor]:
     tensors = {}
     for domain, value in specific.items():
         tensors[f"{kind}/{domain}/dense"] = value.dense
@@ -151,12 +153,12 @@ def _to_tensors(specific: dict[int, Specific], kind: str) -> dict[str, Tensor]:
 
 def _from_tensors(
     tensors: dict[str, Tensor], kind: str, domains: set[int], device: torch.device
-) -> dict[int, Specific]:
-    found: dict[int, Specific] = {}
+) -> dict[int, DomainOffset]:
+    found: dict[int, DomainOffset] = {}
     for name, value in tensors.items():
         of_kind, domain, part, *key = name.split("/")
         if of_kind == kind and int(domain) in domains:
-            specific = found.setdefault(int(domain), Specific(torch.empty(0), {}, {}))
+            specific = found.setdefault(int(domain), DomainOffset(torch.empty(0), {}, {}))
             if part == "dense":
                 specific.dense = value.to(device)
             else:

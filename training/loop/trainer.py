@@ -23,7 +23,7 @@ from training.files import tensor_folder
 from training.files.mirror import mirror_of
 from training.frameworks import find_framework
 from training.frameworks.inner_step import InnerOptimizer
-from training.frameworks.round import Run
+from training.frameworks.round import RoundContext
 from training.metrics import DomainAuc, domain_auc
 from training.parameters.adam import Moments
 from training.parameters.forward import predict
@@ -96,7 +96,7 @@ class Trainer:
         plan = plan_epoch(rows_by_bucket, self.ranks.size, training.rounds_per_epoch, self.config.seed, epoch)
         rng = np.random.default_rng([self.config.seed, epoch, self.ranks.rank])
         torch.manual_seed(int(rng.integers(2**62)))
-        run = Run(self._inner, self.config.framework, training, self.ranks, rng)
+        run = RoundContext(self._inner, self.config.framework, training, self.ranks, rng)
         learn = find_framework(self.config.framework.shared).learn
         self._bar.reset(sum(rows_by_bucket[bucket] for buckets in plan[self.ranks.rank] for bucket in buckets))
         self._bar.set_description(f"epoch {epoch}")
@@ -138,7 +138,7 @@ class Trainer:
         columns = read_buckets(self.snapshot, "val", buckets[self.ranks.rank][0])
         logits = []
         for part in self._cut(columns):
-            theta = self.theta.at_hand(to_features(part, self._device))
+            theta = self.theta.for_reading(to_features(part, self._device))
             logits.append(predict(self.model, theta, part))
         return self.auc_over_ranks(columns, np.concatenate(logits))
 

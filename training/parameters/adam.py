@@ -12,7 +12,7 @@ EPSILON = 1e-8
 Number = TypeVar("Number", float, np.ndarray)
 
 
-def corrected(lr: float, step: Number) -> tuple[Number, Number]:
+def bias_corrected(lr: float, step: Number) -> tuple[Number, Number]:
     """The rate and the spread of a step, which make up for moments that began at zero; `step` counts from 1."""
     return lr / (1 - BETAS[0] ** step), (1 - BETAS[1] ** step) ** 0.5
 
@@ -22,7 +22,7 @@ def adam_(
 ) -> None:
     """One Adam step on `value` with its moments `first` and `second`, all of one shape.
 
-    `rate` and `spread` are those of `corrected`, or tensors of them that broadcast against `value`.
+    `rate` and `spread` are those of `bias_corrected`, or tensors of them that broadcast against `value`.
     """
     first.lerp_(gradient, 1 - BETAS[0])
     second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
@@ -51,13 +51,13 @@ class Moments:
     def update_(self, name: str, value: Tensor, gradient: Tensor, lr: float) -> None:
         """Steps the whole of `value`."""
         first, second = self._of(name, value)
-        adam_(value, gradient, first, second, *corrected(lr, self.step_count))
+        adam_(value, gradient, first, second, *bias_corrected(lr, self.step_count))
 
     def update_rows_(self, name: str, table: Tensor, ids: Tensor, gradient: Tensor, lr: float) -> None:
         """Steps the rows `ids` (distinct) of `table` by `gradient`, shape (len(ids), dim)."""
         first, second = self._of(name, table)
         rows, first_rows, second_rows = table[ids], first[ids], second[ids]
-        adam_(rows, gradient, first_rows, second_rows, *corrected(lr, self.step_count))
+        adam_(rows, gradient, first_rows, second_rows, *bias_corrected(lr, self.step_count))
         for whole, part in ((table, rows), (first, first_rows), (second, second_rows)):
             whole.index_copy_(0, ids, part)
 

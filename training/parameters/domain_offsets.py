@@ -11,7 +11,7 @@ NO_ID = torch.iinfo(torch.int64).max  # pads lists of ids; larger than any
 
 
 @dataclass
-class Specific:
+class DomainOffset:
     """theta^i of one domain.
 
     Attributes:
@@ -26,7 +26,7 @@ class Specific:
 
 
 @dataclass
-class Group:
+class OffsetGroup:
     """theta^i of G domains, stacked.
 
     Attributes:
@@ -40,7 +40,7 @@ class Group:
     rows: dict[str, Tensor]
 
     @classmethod
-    def zeros(cls, theta: Parameters, ids: list[dict[str, Tensor]]) -> "Group":
+    def zeros(cls, theta: Parameters, ids: list[dict[str, Tensor]]) -> "OffsetGroup":
         """theta^i = 0 for domains whose training rows hold `ids`, by vocabulary."""
         size = len(ids)
         padded = {vocabulary: _pad([own[vocabulary] for own in ids]) for vocabulary in theta.features_of}
@@ -54,7 +54,7 @@ class Group:
         )
 
     @classmethod
-    def stack(cls, theta: Parameters, domains: list[Specific]) -> "Group":
+    def stack(cls, theta: Parameters, domains: list[DomainOffset]) -> "OffsetGroup":
         group = cls.zeros(theta, [domain.ids for domain in domains])
         group.dense = unflatten(torch.stack([domain.dense for domain in domains]), theta)
         for index, domain in enumerate(domains):
@@ -62,7 +62,7 @@ class Group:
                 group.rows[name][index, : len(rows)] = rows
         return group
 
-    def unstack(self, theta: Parameters) -> list[Specific]:
+    def unstack(self, theta: Parameters) -> list[DomainOffset]:
         size = len(self)
         dense = [value.reshape(size, -1) for value in self.dense.values()]
         dense = torch.cat(dense, dim=1) if dense else theta.like.new_empty(size, 0)
@@ -72,7 +72,7 @@ class Group:
             rows = {
                 name: rows[index, : len(ids[theta.vocabulary_of[name]])].clone() for name, rows in self.rows.items()
             }
-            domains.append(Specific(dense[index].clone(), ids, rows))
+            domains.append(DomainOffset(dense[index].clone(), ids, rows))
         return domains
 
     def tensors(self) -> dict[str, Tensor]:
@@ -82,25 +82,25 @@ class Group:
     def __len__(self) -> int:
         return len(next(iter(self.tensors().values())))
 
-    def last(self, count: int) -> "Group":
+    def last(self, count: int) -> "OffsetGroup":
         """The last `count` domains; views, not copies."""
 
         def cut(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             return {name: value[-count:] for name, value in tensors.items()}
 
-        return Group(cut(self.dense), cut(self.ids), cut(self.rows))
+        return OffsetGroup(cut(self.dense), cut(self.ids), cut(self.rows))
 
-    def clone(self) -> "Group":
+    def clone(self) -> "OffsetGroup":
         return self.replaced({name: value.clone() for name, value in self.tensors().items()})
 
-    def lerp_(self, other: "Group", rate: float) -> None:
+    def lerp_(self, other: "OffsetGroup", rate: float) -> None:
         """self += rate * (other - self)."""
         for name, value in self.tensors().items():
             value.lerp_(other.tensors()[name], rate)
 
-    def replaced(self, tensors: dict[str, Tensor]) -> "Group":
+    def replaced(self, tensors: dict[str, Tensor]) -> "OffsetGroup":
         """The group with other values, named as in `tensors()`."""
-        return Group(
+        return OffsetGroup(
             {name: tensors[name] for name in self.dense},
             self.ids,
             {name: tensors[name] for name in self.rows},

@@ -11,9 +11,9 @@ from torch.nn.functional import embedding
 from training.column_names import LABEL
 from training.data.columns import Columns, to_features
 from training.data.domain_rows import Rows
-from training.data.id_numbering import number_ids
-from training.parameters.domain_offsets import NO_ID, Group, Specific, unflatten
-from training.parameters.remote_tables import are_elsewhere
+from training.data.id_numbering import renumber_ids
+from training.parameters.domain_offsets import NO_ID, DomainOffset, OffsetGroup, unflatten
+from training.parameters.remote_tables import any_remote
 from training.parameters.shared import Parameters
 
 PREDICT_ROWS = 65_536  # in one forward pass
@@ -35,16 +35,16 @@ def shared_logits(
     model: nn.Module, theta: Parameters, dense: Mapping[str, Tensor], features: Mapping[str, Tensor]
 ) -> Tensor:
     """The logits of theta^S, shape (rows,), with other values for the parameters in `dense`."""
-    if not are_elsewhere(theta.tables):
+    if not any_remote(theta.tables):
         return functional_call(model, dict(dense), (features,))
-    ids, numbered = number_ids(features, theta.features_of)
+    ids, numbered = renumber_ids(features, theta.features_of)
     looked_up = theta.rows({**theta.tables, **theta.frozen, **theta.statistics}, ids)
     return functional_call(model, {**dense, **looked_up}, (numbered,))
 
 
 @torch.no_grad()
 def domain_logits(
-    model: nn.Module, theta: Parameters, specific: Specific | None, features: Mapping[str, Tensor]
+    model: nn.Module, theta: Parameters, specific: DomainOffset | None, features: Mapping[str, Tensor]
 ) -> Tensor:
     """The logits of theta^S + theta^i, or of theta^S alone, for rows of one domain, shape (rows,).
 
@@ -52,7 +52,7 @@ def domain_logits(
     around which embeddings are drawn.
     """
     model.eval()
-    ids, numbered = number_ids(features, theta.features_of)
+    ids, numbered = renumber_ids(features, theta.features_of)
     looked_up = theta.rows(
         {**theta.tables, **theta.frozen, **theta.statistics},
         {vocabulary: wanted.clamp(min=0) for vocabulary, wanted in ids.items()},
@@ -70,7 +70,7 @@ def domain_logits(
 
 @torch.no_grad()
 def predict_group(
-    model: nn.Module, theta: Parameters, group: Group, rows: Rows, lines: Sequence[np.ndarray]
+    model: nn.Module, theta: Parameters, group: OffsetGroup, rows: Rows, lines: Sequence[np.ndarray]
 ) -> np.ndarray:
     """The logits of theta^S + theta^i of a group, one line of row numbers a domain, one after the other, flat."""
     model.eval()
@@ -89,7 +89,7 @@ def predict_specific(
     model: nn.Module,
     theta: Parameters,
     columns: Columns,
-    specific: Mapping[int, Specific],
+    specific: Mapping[int, DomainOffset],
     shared: np.ndarray,
 ) -> np.ndarray:
     """The logits of theta^S + theta^i; where a domain has no theta^i, its `shared` logits. Shapes (rows,)."""
@@ -99,12 +99,12 @@ def predict_specific(
     for begin in range(0, len(present), MOST_DOMAINS):
         domains = present[begin : begin + MOST_DOMAINS]
         lines = [rows.rows_of[domain] for domain in domains]
-        group = Group.stack(theta, [specific[domain] for domain in domains])
+        group = OffsetGroup.stack(theta, [specific[domain] for domain in domains])
         result[np.concatenate(lines)] = predict_group(model, theta, group, rows, lines)
     return result
 
 
-def group_logits(model: nn.Module, theta: Parameters, group: Group, features: dict[str, Tensor]) -> Tensor:
+def group_logits(model: nn.Module, theta: Parameters, group: OffsetGroup, features: dict[str, Tensor]) -> Tensor:
     """The logits of theta^S + theta^i for rows of each domain of a group, side by side by vmap.
 
     Args:

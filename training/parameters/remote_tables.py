@@ -63,5 +63,5 @@ class StoredTable:
 Table = Tensor | PulledTable | StoredTable
 
 
-def are_elsewhere(tables: Mapping[str, Table]) -> bool:
+def any_remote(tables: Mapping[str, Table]) -> bool:
     return not all(isinstance(table, Tensor) for table in tables.values())

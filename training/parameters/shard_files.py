@@ -11,7 +11,7 @@ from training.config import Config
 from training.data.schema import Schema
 from training.distributed.ranks import Ranks
 from training.errors import UserError
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 from training.parameters.remote_tables import StoredTable
 from training.parameters.shared import Parameters
 from training.parameters.table_shards import Shard, table_key
@@ -47,7 +47,7 @@ def save_shards(folder: Path, shards: Shards, ranks: Ranks, tables: Mapping[str,
                 tensors[f"{vocabulary}/{name}"] = value.contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{ranks.rank}of{ranks.size}.safetensors"
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         save_file(tensors, aside)
     ranks.wait()
     if ranks.local_rank == 0:  # what another number of ranks left here when it was cut off
@@ -125,7 +125,7 @@ def of_vocabulary(part: Mapping[str, Tensor], vocabulary: str) -> dict[str, Tens
     return {name.removeprefix(prefix): value for name, value in part.items() if name.startswith(prefix)}
 
 
-def look_up(theta: Parameters, folder: Path, schema: Schema, config: Config) -> None:
+def attach_stored_tables(theta: Parameters, folder: Path, schema: Schema, config: Config) -> None:
     """Lets `theta` read its sharded tables from the files in `folder`."""
     sharded = config.training.sharded
     if not sharded:

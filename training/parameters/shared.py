@@ -156,7 +156,7 @@ class Parameters:
                 now[FIRST + name], now[SECOND + name] = moments.first.pop(name), moments.second.pop(name)
         self.push_rows(cache, now, 1.0)
 
-    def at_hand(self, features: Mapping[str, Tensor]) -> "Parameters":
+    def for_reading(self, features: Mapping[str, Tensor]) -> "Parameters":
         """These parameters to read, with what `features` look up in sharded tables. Every rank must call it."""
         tables = dict(self.tables)
         ids = distinct_ids(features, {vocabulary: self.features_of[vocabulary] for vocabulary in self.shards})

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from training.data.columns import Columns, to_array
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 from training.serving.ranking import UNKNOWN
 
 FILE = "{}of{}.arrow"
 HASH, CHECK, ID = "hash", "check", "id"
 
 
-def hash_keys(keys: Sequence[str]) -> np.ndarray:
+def key_digests(keys: Sequence[str]) -> np.ndarray:
     """uint64, shape (keys, 2): the first part is what keys are sorted by."""
     digests = b"".join(blake2b(key.encode(), digest_size=16).digest() for key in keys)
     return np.frombuffer(digests, "<u8").reshape(-1, 2)
@@ -37,16 +37,16 @@ def write_slice(table: pa.Table, folder: Path, number: int, slices: int) -> None
     Args:
         table: key, id and features, as numbers or lists of one length.
     """
-    hashes = hash_keys(table["key"].to_pylist())
+    hashes = key_digests(table["key"].to_pylist())
     order = np.lexsort((hashes[:, 1], hashes[:, 0]))
     table = table.drop_columns("key").append_column(HASH, pa.array(hashes[:, 0]))
     table = table.append_column(CHECK, pa.array(hashes[:, 1])).take(pa.array(order)).combine_chunks()
     folder.mkdir(parents=True, exist_ok=True)
-    with written_aside(folder / FILE.format(number, slices)) as aside, pa.ipc.new_file(aside, table.schema) as file:
+    with atomic_write(folder / FILE.format(number, slices)) as aside, pa.ipc.new_file(aside, table.schema) as file:
         file.write_table(table)
 
 
-class Keys:
+class KeyIndex:
     """The keys that a folder holds."""
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +58,7 @@ class Keys:
     def look_up(self, keys: Sequence[str]) -> Columns:
         """The id and features of each key, shapes (keys,) and (keys, length); UNKNOWN and zeros if it is not known."""
         slices = [slice_of(key, len(self._slices)) for key in keys]
-        places = [_find(self._slices[part], *pair) for part, pair in zip(slices, hash_keys(keys), strict=True)]
+        places = [_find(self._slices[part], *pair) for part, pair in zip(slices, key_digests(keys), strict=True)]
         found = {}
         for name, column in self._slices[0].items():
             if name not in (HASH, CHECK):

@@ -17,9 +17,9 @@ from training.data.delta_files import column_files
 from training.data.schema import Schema
 from training.distributed.device import use_cpu
 from training.errors import UserError
-from training.parameters.domain_offsets import Specific
+from training.parameters.domain_offsets import DomainOffset
 from training.parameters.forward import domain_logits
-from training.serving.key_files import ID, Keys
+from training.serving.key_files import ID, KeyIndex
 from training.serving.ranking import UNKNOWN, rank_items
 
 COLUMNS = ["domain_id", "rounds", "dense", "embeddings"]
@@ -65,7 +65,7 @@ class ServedModel:
         self._schema = Schema.from_json(manifest["schema"])
         self._model, self._theta = load_theta(folder, config)
         self._users, self._items, self._domains = (
-            Keys(Path(root, served["keys"][owner])) for owner in ("user", "item", "domain")
+            KeyIndex(Path(root, served["keys"][owner])) for owner in ("user", "item", "domain")
         )
         self._places = _places(config.table("domain_parameters"), version)
         self._specific = lru_cache(cached_domains)(self._read_specific)
@@ -92,7 +92,7 @@ class ServedModel:
         ranked = rank_items(pa.table(request), lists, self._schema, logits_of, top_k or len(candidates))
         return ranked.append_column("specific", pa.array([specific is not None] * len(ranked)))
 
-    def _read_specific(self, domain_id: int) -> Specific | None:
+    def _read_specific(self, domain_id: int) -> DomainOffset | None:
         """theta^i of a domain; None where it has none."""
         if domain_id not in self._places:
             return None

@@ -15,7 +15,7 @@ from pipelines.samples import incremental
 from tests.support.two_days import day_one, day_two
 from training.artifacts.model_names import shared_version
 from training.artifacts.model_store import read_manifest
-from training.artifacts.warm_start import newest_stored
+from training.artifacts.warm_start import newest_trained_version
 from training.config import FeatureConfig, load_config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
@@ -236,7 +236,7 @@ def test_same_rows_again_change_nothing_and_the_model_of_day_one_trains_on(spark
     assert Counter(map(str, contents(spark, config)["samples"])) == Counter(map(str, after["samples"]))
     warm = replace(config, training=replace(config.training, warm_start=True))
     summary = train(warm)
-    day_one_model = shared_version(config, newest_stored(config, take_snapshot(config).version))
+    day_one_model = shared_version(config, newest_trained_version(config, take_snapshot(config).version))
     assert read_manifest(Path(summary["model_path"]))["started_from"] == day_one_model
     assert summary["samples"] == sum(take_snapshot(config).rows_by_bucket("train").values())
 

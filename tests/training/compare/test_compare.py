@@ -241,7 +241,7 @@ def test_the_rounds_that_are_chosen_are_those_that_are_scored(built, tmp_path, m
     config = built.config(built.copy(tmp_path), "framework.name=joint_dr")
     study = Study(config)
     adaptation = study.adapt(config, "val")
-    able = study.rows.snapshot.domains.able_to_learn(1).domain_id
+    able = study.rows.snapshot.domains.trainable(1).domain_id
     assert adaptation.rounds == {domain: rounds if domain in able else 0 for domain in range(12)}
     assert study.score(adaptation.logits, "val") == pytest.approx(adaptation.val_auc, abs=1e-12)
     assert np.array_equal(adaptation.logits, study.shared_logits("val")) == (rounds == 0)

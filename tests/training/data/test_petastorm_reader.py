@@ -19,7 +19,7 @@ from petastorm.workers_pool.thread_pool import ThreadPool
 
 from training.column_names import ROW_ORDER
 from training.data import petastorm_reader
-from training.data.bucket_plan import plan_epoch, share_out
+from training.data.bucket_plan import balance, plan_epoch
 from training.data.petastorm_reader import read_rows
 from training.data.snapshot import DataFile
 from training.errors import UserError
@@ -196,7 +196,7 @@ def test_no_files_are_no_rows():
 def test_shares_differ_by_a_tenth_at_most_even_beside_a_giant():
     weights = {0: 300, **dict.fromkeys(range(1, 71), 10)}
     for seed in range(5):
-        dealt = share_out(weights, 3, np.random.default_rng(seed))
+        dealt = balance(weights, 3, np.random.default_rng(seed))
         assert sorted(sum(dealt, [])) == sorted(weights)
         loads = [sum(weights[key] for key in share) for share in dealt]
         assert max(loads) / (sum(loads) / 3) <= 1.1

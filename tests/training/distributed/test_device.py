@@ -22,7 +22,7 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks.specific.adapter import Adapter
-from training.frameworks.specific.helper_rows import Helpers
+from training.frameworks.specific.helper_rows import HelperRows
 from training.models import MODELS
 from training.parameters.forward import predict, predict_specific
 from training.parameters.shared import Parameters
@@ -73,7 +73,7 @@ def test_theta_i_on_a_gpu_is_theta_i_on_the_cpu(rounds):
     def of_device(device):
         model = small_model().to(device)
         theta = Parameters.of(model)
-        adapter = Adapter(model, theta, Helpers.of(TRAIN, 5, 0), replace(SPECIFIC_SETTINGS, rounds=rounds))
+        adapter = Adapter(model, theta, HelperRows.of(TRAIN, 5, 0), replace(SPECIFIC_SETTINGS, rounds=rounds))
         values = sum(value.numel() for value in theta.dense.values())
         adapter.directions = torch.linspace(-1, 1, 2 * values, dtype=torch.float64, device=device).view(2, values)
         adapted = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, range(4), len(rounds), keep=None)}

@@ -20,7 +20,7 @@ HOSTS = ("localhost", "127.0.0.1", "127.1")  # names of this machine, each a hos
 EPOCHS = 40
 
 
-class Run:
+class ElasticRun:
     """A run under horovodrun on hosts, a rank on each, that can be set while it trains."""
 
     def __init__(self, folder, *arguments):
@@ -69,7 +69,7 @@ class Run:
 def test_ranks_may_die_come_and_go_and_each_epoch_reads_every_row_once(built, tmp_path):
     settings = ["framework.name=dn", SHARDED, built.copy(tmp_path), "training.batch_size=4"]
     settings += [f"training.epochs={EPOCHS}", f"training.patience={EPOCHS}"]
-    run = Run(tmp_path, "--config", built.config_path, *settings)
+    run = ElasticRun(tmp_path, "--config", built.config_path, *settings)
     run.wait_for("epoch 3:")
     run.worker(HOSTS[1]).send_signal(signal.SIGKILL)
     run.wait_for("going on after epoch")

@@ -1,6 +1,6 @@
 import pytest
 
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 
 
 def write_half(path):
@@ -10,7 +10,7 @@ def write_half(path):
 
 def test_two_may_write_one_file_at_once_and_the_last_one_stays(tmp_path):
     path = tmp_path / "file.json"
-    with written_aside(path) as first, written_aside(path) as second:
+    with atomic_write(path) as first, atomic_write(path) as second:
         first.write_text("first")
         second.write_text("second")
     assert path.read_text() == "first"
@@ -20,7 +20,7 @@ def test_two_may_write_one_file_at_once_and_the_last_one_stays(tmp_path):
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     path = tmp_path / "file.json"
     path.write_text("whole")
-    with pytest.raises(OSError, match="disk full"), written_aside(path) as aside:
+    with pytest.raises(OSError, match="disk full"), atomic_write(path) as aside:
         write_half(aside)
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]

@@ -14,10 +14,10 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer
-from training.frameworks.round import Run
+from training.frameworks.round import RoundContext
 from training.frameworks.specific.adapter import Adapter
-from training.frameworks.specific.group_round import SpecificSettings
-from training.frameworks.specific.helper_rows import Helpers
+from training.frameworks.specific.group_round import AdaptationSettings
+from training.frameworks.specific.helper_rows import HelperRows
 from training.models import build_model
 from training.parameters.forward import predict
 from training.parameters.shared import Parameters
@@ -34,7 +34,7 @@ def test_a_model_of_another_library_learns_under_every_framework(framework):
     theta = Parameters.of(model)
     patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float64)
     settings = FrameworkConfig(outer_lr=0.5), TrainingConfig(batch_size=17)
-    run = Run(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
+    run = RoundContext(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
     loss = mean_loss(model, TRAIN)
     for _ in range(20):
         model.train()
@@ -49,10 +49,10 @@ def test_a_model_of_another_library_learns_under_every_framework(framework):
 def test_a_model_with_batch_normalisation_gets_domain_parameters_and_keeps_its_statistics(kind):
     model = small_model(RECHUB, dropout=0.2)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
-    settings = SpecificSettings(
+    settings = AdaptationSettings(
         rounds=(kind,) * 2, inner_lr=0.01, outer_lr=0.5, finetune_lr=0.01, most_rows=8, helpers=2, batch_size=16, seed=0
     )
-    adapter = Adapter(model, Parameters.of(model), Helpers.of(TRAIN, 8, 0), settings)
+    adapter = Adapter(model, Parameters.of(model), HelperRows.of(TRAIN, 8, 0), settings)
     values = sum(value.numel() for value in adapter.theta.dense.values())
     adapter.directions = torch.randn(3, values, dtype=torch.float64, generator=torch.manual_seed(0)) / 10
     adapted = list(adapter.adapt(TRAIN, VAL, range(4), 2, keep=None))
@@ -138,6 +138,6 @@ def test_a_module_may_have_only_tables_or_name_none(name, framework):
     before = model.users.weight.detach().clone()
     patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float32)
     settings = FrameworkConfig(outer_lr=0.5), TrainingConfig(batch_size=16)
-    run = Run(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
+    run = RoundContext(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
     SHARED[framework].learn(theta, patch, run)
     assert not torch.equal(model.users.weight, before)

@@ -10,7 +10,7 @@ from torch.nn.functional import batch_norm
 
 from tests.support.reference import SCHEMA, SIZES, small_config, small_model
 from training.config import ModelConfig
-from training.data.id_numbering import number_ids
+from training.data.id_numbering import renumber_ids
 from training.data.patch import Batch
 from training.data.schema import Feature, Schema
 from training.errors import UserError
@@ -18,7 +18,7 @@ from training.frameworks.inner_step import InnerOptimizer
 from training.models import MODELS, build_model
 from training.models.domain_layers import Blocks, ByDomain, DomainLinear
 from training.models.partitioned_norm import EPSILON, PartitionedNorm
-from training.parameters.domain_offsets import Group
+from training.parameters.domain_offsets import OffsetGroup
 from training.parameters.forward import PREDICT_ROWS, group_logits
 from training.parameters.shared import Parameters
 
@@ -263,7 +263,7 @@ def test_the_rows_of_a_batch_serve_as_the_tables(name, domains):
     model = random_model(name)
     theta = Parameters.of(model)
     features = {**random_features(6), "domain_id": torch.tensor(domains)}
-    ids, numbered = number_ids(features, theta.features_of)
+    ids, numbered = renumber_ids(features, theta.features_of)
     rows = theta.rows({**theta.tables, **theta.statistics}, ids)
     torch.testing.assert_close(functional_call(model, rows, (numbered,)), model(features), rtol=0, atol=1e-12)
 
@@ -292,7 +292,7 @@ def test_theta_i_is_learned_with_dropout_of_its_own(name):
 def zero_group_logits(model, lines):
     theta = Parameters.of(model)
     ids = {vocabulary: torch.tensor([1, 3]) for vocabulary in theta.features_of}
-    return group_logits(model, theta, Group.zeros(theta, [ids] * len(lines["domain_id"])), lines)
+    return group_logits(model, theta, OffsetGroup.zeros(theta, [ids] * len(lines["domain_id"])), lines)
 
 
 def random_features(rows, sizes=SIZES, seed=0):

@@ -2,11 +2,11 @@
 
 from training.data.domain_batches import shuffled_batches
 from training.data.patch import Patch
-from training.frameworks.round import Run
+from training.frameworks.round import RoundContext
 from training.parameters.shared import Parameters
 
 
-def joint(theta: Parameters, patch: Patch, run: Run) -> None:
+def joint(theta: Parameters, patch: Patch, run: RoundContext) -> None:
     """Minimises the mean loss over shuffled rows of all domains.
 
     Ranks take one batch each and step together by their mean gradient (synchronous data parallelism).

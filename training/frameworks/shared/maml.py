@@ -7,11 +7,11 @@ from torch import Tensor
 
 from training.data.patch import Batch, Patch
 from training.frameworks.inner_step import Forward, Leaves, mean_loss
-from training.frameworks.round import Run
+from training.frameworks.round import RoundContext
 from training.parameters.shared import Parameters
 
 
-def maml(theta: Parameters, patch: Patch, run: Run) -> None:
+def maml(theta: Parameters, patch: Patch, run: RoundContext) -> None:
     """For each batch of a walk, a step that makes one SGD step on most of its rows serve the others.
 
     Of the rows of a batch, which are of one domain or of a pack of whole small ones, a random share

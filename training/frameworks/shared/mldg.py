@@ -7,12 +7,12 @@ from torch import Tensor
 
 from training.data.patch import Batch, Patch
 from training.frameworks.inner_step import Forward, Gradients, Leaves, mean_loss
-from training.frameworks.round import Run, in_groups
+from training.frameworks.round import RoundContext, in_groups
 from training.frameworks.shared.maml import look_ahead
 from training.parameters.shared import Parameters
 
 
-def mldg(theta: Parameters, patch: Patch, run: Run) -> None:
+def mldg(theta: Parameters, patch: Patch, run: RoundContext) -> None:
     """Steps on groups of 1 / `framework.meta_share` batches, of which the last is of the meta-test domains.
 
     Minimises F(theta) + G(theta - rate * F'(theta)), F the loss on the other batches and G that on the last. Every

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from training.data.patch import Patch
 from training.frameworks.inner_step import Gradients
-from training.frameworks.round import Run, in_groups
+from training.frameworks.round import RoundContext, in_groups
 from training.parameters.shared import Parameters
 
 
-def pcgrad(theta: Parameters, patch: Patch, run: Run) -> None:
+def pcgrad(theta: Parameters, patch: Patch, run: RoundContext) -> None:
     """A step for every `framework.pcgrad_domains` batches of a walk, by the mean of their projected gradients.
 
     With thousands of domains not all can be compared with all in every step: those of a step are a random sample, and

@@ -1,11 +1,11 @@
 """Reptile (Nichol, Achiam and Schulman, 2018, Algorithm 1)."""
 
 from training.data.patch import Patch
-from training.frameworks.round import Run
+from training.frameworks.round import RoundContext
 from training.parameters.shared import Parameters
 
 
-def reptile(theta: Parameters, patch: Patch, run: Run) -> None:
+def reptile(theta: Parameters, patch: Patch, run: RoundContext) -> None:
     """After each domain, an outer step towards where the inner steps on that domain alone have led.
 
     The inner optimiser starts anew in each domain. Ranks go through their own domains, and theta becomes the mean of

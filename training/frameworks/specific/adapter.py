@@ -14,12 +14,12 @@ from training.config import Config
 from training.data.columns import Columns
 from training.data.domain_rows import Rows
 from training.data.id_numbering import distinct_ids
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 from training.frameworks import SPECIFIC
-from training.frameworks.specific.group_round import GroupRun, SpecificSettings
-from training.frameworks.specific.helper_rows import Helpers
+from training.frameworks.specific.group_round import AdaptationSettings, GroupContext
+from training.frameworks.specific.helper_rows import HelperRows
 from training.metrics import domain_auc
-from training.parameters.domain_offsets import Group, Specific
+from training.parameters.domain_offsets import DomainOffset, OffsetGroup
 from training.parameters.forward import MOST_DOMAINS, predict_group
 from training.parameters.frozen_statistics import frozen_statistics
 from training.parameters.shared import Parameters
@@ -28,7 +28,7 @@ MOST_ROWS = 32_768  # in a step of a group
 
 
 @dataclass
-class Adapted:
+class AdaptedDomain:
     """A domain after some rounds.
 
     Attributes:
@@ -39,7 +39,7 @@ class Adapted:
     domain_id: int
     rows_train: int
     rows_val: int
-    specific: dict[int, Specific]
+    specific: dict[int, DomainOffset]
     val_auc: np.ndarray
 
 
@@ -48,11 +48,11 @@ def copy_adapter(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
         if not (target / file.name).exists():
-            with written_aside(target / file.name) as aside:
+            with atomic_write(target / file.name) as aside:
                 shutil.copyfile(file, aside)
 
 
-def specific_settings(config: Config) -> SpecificSettings:
+def adaptation_settings(config: Config) -> AdaptationSettings:
     framework = config.framework
     dr, finetune = ("dr",) * framework.dr_rounds, ("finetune",) * framework.finetune_rounds
     rounds = {
@@ -62,7 +62,7 @@ def specific_settings(config: Config) -> SpecificSettings:
         "dr_finetune": dr + finetune,
         "subspace": ("subspace",) * framework.subspace_rounds,
     }
-    return SpecificSettings(
+    return AdaptationSettings(
         rounds=rounds[framework.specific],
         inner_lr=framework.dr_inner_lr,
         outer_lr=framework.dr_lr,
@@ -85,7 +85,7 @@ class Adapter:
 
     directions: Tensor | None = None
 
-    def __init__(self, model: nn.Module, theta: Parameters, helpers: Helpers, settings: SpecificSettings) -> None:
+    def __init__(self, model: nn.Module, theta: Parameters, helpers: HelperRows, settings: AdaptationSettings) -> None:
         self.model, self.theta, self.helpers, self.settings = model, theta, helpers, settings
         self._dtype, self._device = theta.like.dtype, theta.like.device
         self._helper_rows = Rows(helpers.columns, self._dtype, self._device)
@@ -97,9 +97,9 @@ class Adapter:
         domains: Sequence[int],
         rounds: Mapping[int, int] | int,
         keep: Sequence[int] | None = (),
-        start: Mapping[int, Specific] | None = None,
+        start: Mapping[int, DomainOffset] | None = None,
         first_turn: int = 0,
-    ) -> Iterator[Adapted]:
+    ) -> Iterator[AdaptedDomain]:
         """Adapts the `domains` that have rows in `train`, and scores each round on `val`.
 
         Args:
@@ -120,14 +120,14 @@ class Adapter:
         """Leaves in the folder of the model what tasks need beside theta^S; where the helpers are, all is."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.directions is not None:
-            with written_aside(_directions_path(folder)) as aside:
+            with atomic_write(_directions_path(folder)) as aside:
                 save_file({"directions": self.directions.cpu()}, aside)
         self.helpers.save(helpers_path(folder))
 
     @classmethod
-    def load(cls, folder: Path, model: nn.Module, theta: Parameters, settings: SpecificSettings) -> "Adapter":
+    def load(cls, folder: Path, model: nn.Module, theta: Parameters, settings: AdaptationSettings) -> "Adapter":
         """The adapter that `save` left; `theta` is where the model is."""
-        adapter = cls(model, theta, Helpers.load(helpers_path(folder)), settings)
+        adapter = cls(model, theta, HelperRows.load(helpers_path(folder)), settings)
         if _directions_path(folder).exists():
             adapter.directions = load_file(_directions_path(folder))["directions"].to(theta.like)
         return adapter
@@ -156,12 +156,12 @@ class Adapter:
         val: Rows,
         rounds: int,
         keep: Sequence[int] | None,
-        start: Mapping[int, Specific],
+        start: Mapping[int, DomainOffset],
         first_turn: int,
-    ) -> Iterator[Adapted]:
+    ) -> Iterator[AdaptedDomain]:
         zero = [self._zero(train, domain) for domain in domains]
-        group = Group.stack(self.theta, [start.get(d, z) for d, z in zip(domains, zero, strict=True)])
-        run = GroupRun(
+        group = OffsetGroup.stack(self.theta, [start.get(d, z) for d, z in zip(domains, zero, strict=True)])
+        run = GroupContext(
             model=self.model,
             theta=self.theta,
             domains=domains,
@@ -183,7 +183,7 @@ class Adapter:
             if turn in wanted:
                 specifics[turn] = group.unstack(self.theta)
         for index, domain in enumerate(domains):
-            yield Adapted(
+            yield AdaptedDomain(
                 domain,
                 len(train.rows_of[domain]),
                 len(val.rows_of.get(domain, ())),
@@ -191,11 +191,11 @@ class Adapter:
                 np.array([auc[index] for auc in aucs]),
             )
 
-    def _zero(self, train: Rows, domain: int) -> Specific:
+    def _zero(self, train: Rows, domain: int) -> DomainOffset:
         rows = torch.from_numpy(train.rows_of[domain]).to(self._device)
         features = {name: column[rows] for name, column in train.features.items()}
         ids = distinct_ids(features, self.theta.features_of)
-        return Specific(
+        return DomainOffset(
             torch.zeros(
                 sum(value.numel() for value in self.theta.dense.values()),
                 dtype=self._dtype,
@@ -208,7 +208,7 @@ class Adapter:
             },
         )
 
-    def _val_auc(self, group: Group, domains: list[int], val: Rows) -> np.ndarray:
+    def _val_auc(self, group: OffsetGroup, domains: list[int], val: Rows) -> np.ndarray:
         """The AUC of each domain on `val`, NaN where it is undefined."""
         lines = [val.rows_of.get(domain, np.empty(0, np.int64)) for domain in domains]
         if not any(map(len, lines)):

@@ -1,10 +1,10 @@
 """Domain Regularization (MAMDR, ICDE 2023, Algorithm 2), for many domains side by side."""
 
-from training.frameworks.specific.group_round import GroupMoments, GroupRun
-from training.parameters.domain_offsets import Group
+from training.frameworks.specific.group_round import GroupContext, GroupMoments
+from training.parameters.domain_offsets import OffsetGroup
 
 
-def regularize(group: Group, run: GroupRun) -> None:
+def regularize(group: OffsetGroup, run: GroupContext) -> None:
     """One round of Domain Regularization, Algorithm 2, for each domain of a group, in place.
 
     Line 4 is one step on a batch of the helper domain, line 5 a pass over the domain's own rows. A helper's row

@@ -12,9 +12,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data.domain_rows import Rows
 from training.errors import UserError
-from training.frameworks.specific.helper_rows import Helpers
-from training.parameters.adam import adam_, corrected
-from training.parameters.domain_offsets import Group
+from training.frameworks.specific.helper_rows import HelperRows
+from training.parameters.adam import adam_, bias_corrected
+from training.parameters.domain_offsets import OffsetGroup
 from training.parameters.forward import group_logits
 from training.parameters.shared import Parameters
 
@@ -22,7 +22,7 @@ Lines = tuple[dict[str, Tensor], Tensor, Tensor]  # features, labels, weights of
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpecificSettings:
+class AdaptationSettings:
     """How theta^i is learned."""
 
     rounds: tuple[str, ...]  # what each round is: dr or finetune
@@ -36,7 +36,7 @@ class SpecificSettings:
 
 
 @dataclass
-class GroupRun:
+class GroupContext:
     """One round for some domains.
 
     Attributes:
@@ -51,9 +51,9 @@ class GroupRun:
     theta: Parameters
     domains: Sequence[int]
     train: Rows
-    reservoir: tuple[Helpers, Rows]
+    reservoir: tuple[HelperRows, Rows]
     directions: Tensor | None
-    settings: SpecificSettings
+    settings: AdaptationSettings
     turn: int
     memory: dict[str, Any] = field(default_factory=dict)
 
@@ -96,7 +96,7 @@ class GroupRun:
         for begin in range(0, len(orders[-1]), size):
             yield self.train.take([order[begin : begin + size] for order in orders if begin < len(order)])
 
-    def step(self, group: Group, batch: Lines, moments: "GroupMoments", lr: float) -> None:
+    def step(self, group: OffsetGroup, batch: Lines, moments: "GroupMoments", lr: float) -> None:
         """One Adam step on the offsets of the last domains, as many as `batch` has, in place; theta^S stays as it is.
 
         Each domain by its own mean loss; the sum of the losses has the same gradients. Raises UserError if a loss is
@@ -124,17 +124,17 @@ class GroupRun:
 class GroupMoments:
     """Adam's moments of the domains of a group, zero at first; each domain counts its own steps."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: OffsetGroup) -> None:
         self._first = {name: torch.zeros_like(value) for name, value in group.tensors().items()}
         self._second = {name: torch.zeros_like(value) for name, value in group.tensors().items()}
         self._steps = np.zeros(len(group))
 
     @torch.no_grad()
-    def step_(self, group: Group, gradients: dict[str, Tensor], lr: float) -> None:
+    def step_(self, group: OffsetGroup, gradients: dict[str, Tensor], lr: float) -> None:
         """One step on the last domains, those that are in `group`."""
         last = slice(-len(group), None)
         self._steps[last] += 1
-        rates, spreads = corrected(lr, self._steps[last])
+        rates, spreads = bias_corrected(lr, self._steps[last])
         like, tensors = (rates == rates[0]).all(), group.tensors()
         for name, gradient in gradients.items():
             value = tensors[name]

@@ -7,12 +7,12 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from training.data.columns import Columns
-from training.files.atomic_write import written_aside
+from training.files.atomic_write import atomic_write
 from training.hashing import hash_keys
 
 
 @dataclass
-class Helpers:
+class HelperRows:
     """A few rows of each of some domains.
 
     Attributes:
@@ -26,7 +26,7 @@ class Helpers:
     columns: Columns
 
     @classmethod
-    def of(cls, columns: Columns, most_rows: int, seed: int) -> "Helpers":
+    def of(cls, columns: Columns, most_rows: int, seed: int) -> "HelperRows":
         """Keeps of each domain the `most_rows` rows with the smallest hash of (seed, row)."""
         draws = hash_keys(seed, *(columns[name] for name in ("domain_id", "user_id", "item_id", "label")))
         order = np.lexsort((draws, columns["domain_id"]))
@@ -38,11 +38,11 @@ class Helpers:
         return cls(domain_ids, np.append(starts, len(kept)), rows)
 
     def save(self, path: Path) -> None:
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             save_file({name: np.ascontiguousarray(column) for name, column in self.columns.items()}, aside)
 
     @classmethod
-    def load(cls, path: Path) -> "Helpers":
+    def load(cls, path: Path) -> "HelperRows":
         columns = load_file(path)
         domain_ids, starts = np.unique(columns["domain_id"], return_index=True)
         return cls(domain_ids, np.append(starts, len(columns["domain_id"])), columns)

@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from training.frameworks.specific.group_round import GroupRun
-from training.parameters.domain_offsets import Group, unflatten
+from training.frameworks.specific.group_round import GroupContext
+from training.parameters.domain_offsets import OffsetGroup, unflatten
 from training.parameters.forward import PREDICT_ROWS, shared_logits
 from training.parameters.shared import Parameters
 
 STEPS = 50
 
 
-def subspace(group: Group, run: GroupRun) -> None:
+def subspace(group: OffsetGroup, run: GroupContext) -> None:
     """theta^i = z . directions for each domain of a group, in place, with the most probable z.
 
     A priori z is standard normal, and in later rounds wider: its variance is 10^((round - 1) / 2). So the first round

@@ -13,7 +13,7 @@ from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer
-from training.frameworks.round import Run
+from training.frameworks.round import RoundContext
 from training.models import MODELS
 from training.parameters.shared import Parameters
 
@@ -29,7 +29,7 @@ def run_rounds(framework, model, rounds, settings, columns=ROWS):
     inner = InnerOptimizer(model, LR)
     rng = np.random.default_rng(3)
     for _ in range(rounds):
-        SHARED[framework].learn(theta, patch, Run(inner, *settings, Ranks(), rng))
+        SHARED[framework].learn(theta, patch, RoundContext(inner, *settings, Ranks(), rng))
     return model, patch
 
 
@@ -97,6 +97,6 @@ def test_progress_counts_every_row():
         theta = Parameters.of(model)
         patch = Patch(ROWS, theta.features_of, torch.device("cpu"), torch.float64)
         seen = []
-        run = Run(InnerOptimizer(model, LR, seen.append), *settings_of(), Ranks(), np.random.default_rng(0))
+        run = RoundContext(InnerOptimizer(model, LR, seen.append), *settings_of(), Ranks(), np.random.default_rng(0))
         framework.learn(theta, patch, run)
         assert sum(seen) == patch.rows

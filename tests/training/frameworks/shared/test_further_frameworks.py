@@ -28,10 +28,10 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer
-from training.frameworks.round import Run, in_groups
+from training.frameworks.round import RoundContext, in_groups
 from training.frameworks.shared.pcgrad import projection_weights
 from training.frameworks.specific.adapter import Adapter
-from training.frameworks.specific.helper_rows import Helpers
+from training.frameworks.specific.helper_rows import HelperRows
 from training.parameters.shared import Parameters
 
 LR = 0.01
@@ -44,7 +44,7 @@ def learn(name, model, rounds=1, columns=ROWS, batch_size=8, **framework):
     theta = Parameters.of(model)
     patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float64)
     settings = FrameworkConfig(**{"outer_lr": 0.5, **framework}), TrainingConfig(batch_size=batch_size)
-    run = Run(InnerOptimizer(model, LR), *settings, Ranks(), np.random.default_rng(3))
+    run = RoundContext(InnerOptimizer(model, LR), *settings, Ranks(), np.random.default_rng(3))
     for _ in range(rounds):
         SHARED[name].learn(theta, patch, run)
     return patch
@@ -221,7 +221,7 @@ def test_finetuning_in_groups_is_a_pass_over_the_own_rows_of_one_domain_at_a_tim
     """After one round of DR, whose result is taken as given, two rounds of finetuning."""
     train, val = random_rows(60, seed=1), random_rows(30, seed=2)
     model = small_model()
-    adapter = Adapter(model, Parameters.of(model), Helpers.of(train, 5, 0), FINETUNE)
+    adapter = Adapter(model, Parameters.of(model), HelperRows.of(train, 5, 0), FINETUNE)
     for one in adapter.adapt(train, val, range(4), 3, keep=range(1, 4)):
         expected = copy.deepcopy(model)
         add_specific(expected, one.specific[1], adapter.theta)

@@ -17,7 +17,7 @@ from tests.support.reference import (
     small_model,
 )
 from training.frameworks.specific.adapter import Adapter
-from training.frameworks.specific.helper_rows import Helpers, choose_helper_domains
+from training.frameworks.specific.helper_rows import HelperRows, choose_helper_domains
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.models import MODELS
 from training.parameters.forward import predict, predict_specific
@@ -37,7 +37,7 @@ def model(request):
 
 
 def make_adapter(model, settings=SETTINGS, train=TRAIN):
-    return Adapter(model, Parameters.of(model), Helpers.of(train, 5, 0), settings)
+    return Adapter(model, Parameters.of(model), HelperRows.of(train, 5, 0), settings)
 
 
 def algorithm_2(model, domain, helpers):
@@ -105,7 +105,7 @@ def test_tables_in_the_files_of_two_ranks_give_what_whole_tables_give(model):
             ids = torch.arange(len(table))
             shards = [(ids[rank::2].contiguous(), table[rank::2]) for rank in range(2)]
             stored.tables[name] = StoredTable(shards, tuple(table.shape), 0.0, 0, theta.like)
-    helpers = Helpers.of(TRAIN, 5, 0)
+    helpers = HelperRows.of(TRAIN, 5, 0)
     adapted = []
     for one in (theta, stored):
         adapter = Adapter(model, one, helpers, SETTINGS)
@@ -154,7 +154,7 @@ def test_a_domain_without_validation_rows_has_no_auc_and_one_without_training_ro
 
 
 def test_helpers_are_other_domains_drawn_without_replacement():
-    helpers = Helpers.of(TRAIN, 5, 0)
+    helpers = HelperRows.of(TRAIN, 5, 0)
     for seed in range(20):
         drawn = helpers.domain_ids[helpers.draw(2, 3, np.random.default_rng(seed))]
         assert sorted(drawn) == [0, 1, 3]
@@ -163,10 +163,10 @@ def test_helpers_are_other_domains_drawn_without_replacement():
 
 def test_the_reservoir_is_the_same_from_any_order_of_rows_and_from_parts():
     shuffled = np.random.default_rng(0).permutation(60)
-    whole = Helpers.of(TRAIN, 5, 0)
-    again = Helpers.of({name: column[shuffled] for name, column in TRAIN.items()}, 5, 0)
-    parts = [Helpers.of({n: c[half] for n, c in TRAIN.items()}, 5, 0) for half in (slice(0, 25), slice(25, 60))]
-    joined = Helpers.of({n: np.concatenate([part.columns[n] for part in parts]) for n in TRAIN}, 5, 0)
+    whole = HelperRows.of(TRAIN, 5, 0)
+    again = HelperRows.of({name: column[shuffled] for name, column in TRAIN.items()}, 5, 0)
+    parts = [HelperRows.of({n: c[half] for n, c in TRAIN.items()}, 5, 0) for half in (slice(0, 25), slice(25, 60))]
+    joined = HelperRows.of({n: np.concatenate([part.columns[n] for part in parts]) for n in TRAIN}, 5, 0)
     for other in (again, joined):
         for name, column in whole.columns.items():
             assert np.array_equal(column, other.columns[name])

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from tests.support.reference import SPECIFIC_SETTINGS, loss_of, named, random_rows, small_model
 from training.frameworks.specific.adapter import Adapter
-from training.frameworks.specific.helper_rows import Helpers
+from training.frameworks.specific.helper_rows import HelperRows
 from training.frameworks.specific.subspace import most_probable
 from training.frameworks.specific.subspace_directions import find_directions
 from training.parameters.domain_offsets import unflatten
@@ -22,7 +22,7 @@ TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 
 
 def make_adapter(model, rank=3):
-    adapter = Adapter(model, Parameters.of(model), Helpers.of(TRAIN, 5, 0), SETTINGS)
+    adapter = Adapter(model, Parameters.of(model), HelperRows.of(TRAIN, 5, 0), SETTINGS)
     values = sum(value.numel() for value in adapter.theta.dense.values())
     adapter.directions = torch.randn(rank, values, dtype=torch.float64, generator=torch.manual_seed(0)) / 5
     return adapter
