@@ -12,13 +12,14 @@ from functools import partial
 from training.artifacts.model_names import model_path, shared_version, specific_version, trained_state
 from training.artifacts.model_store import load_theta, save_theta
 from training.artifacts.warm_start import find_warm_start, initialize_from
+from training.command import exit_with_user_errors, explaining_full_disk
 from training.config import Config, parse_arguments
 from training.data.frozen_vectors import align_vectors, open_vectors
 from training.data.snapshot import Snapshot, take_snapshot
 from training.distributed.device import choose_device
 from training.distributed.elastic import Pinned, is_elastic, run_elastically
 from training.distributed.ranks import Ranks
-from training.errors import UserError, exit_with_user_errors, explaining_full_disk
+from training.errors import UserError
 from training.files.mirror import mirror_of
 from training.files.paths import is_remote
 from training.frameworks import prepare

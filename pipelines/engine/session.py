@@ -11,8 +11,8 @@ from tempfile import gettempdir
 from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 
+from training.command import exit_with_user_errors, explaining_full_disk
 from training.config import Config, parse_arguments
-from training.errors import exit_with_user_errors, explaining_full_disk
 
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",

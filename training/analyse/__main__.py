@@ -7,8 +7,9 @@ from training.analyse.gain_by_size import gain
 from training.analyse.gradient_agreement import gradients
 from training.analyse.helper_count import helpers
 from training.analyse.rate_grid import rates
+from training.command import exit_with_user_errors
 from training.config import parse_arguments
-from training.errors import UserError, exit_with_user_errors
+from training.errors import UserError
 
 ANALYSES = {"helpers": helpers, "rates": rates, "gradients": gradients, "gain": gain}
 

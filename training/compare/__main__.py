@@ -4,10 +4,10 @@ import json
 import shlex
 import sys
 
+from training.command import exit_with_user_errors
 from training.compare.plan import load_plan
 from training.compare.run import compare
 from training.config import split_arguments
-from training.errors import exit_with_user_errors
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import horovod.runner.launch as horovod_launch
 from horovod.runner.common.util.hosts import parse_host_files, parse_hosts_and_slots
 
-from training.errors import UserError, exit_with_user_errors
+from training.command import exit_with_user_errors
+from training.errors import UserError
 
 USER_ERROR = 2
 

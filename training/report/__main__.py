@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from training.artifacts.model_names import shared_version
+from training.command import exit_with_user_errors
 from training.config import Config, parse_arguments
 from training.data.snapshot import take_snapshot
-from training.errors import exit_with_user_errors
 from training.report.html_page import render
 from training.report.sections import Section, data_section, learning_section, quality_section
 from training.tracking import open_run

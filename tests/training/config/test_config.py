@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from training.command import exit_with_user_errors
 from training.config import Config, load_config, parse_arguments
 from training.config.framework_names import SHARED, SPECIFIC, framework_name
-from training.errors import UserError, exit_with_user_errors
+from training.errors import UserError
 from training.redaction import hide_secrets
 
 REPOSITORY = Path(__file__).parents[3]
