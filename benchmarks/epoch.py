@@ -31,7 +31,7 @@ from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.device import use_cpu
 from training.models import build_model
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 CONFIG = "conf/taobao_online.yaml"
 TRAINED = ["model.user_vectors=null", "model.item_vectors=null"]
@@ -78,7 +78,7 @@ def bare_seconds(config: Config) -> float:
     """The time of as many steps on the same rows, all of them in memory."""
     snapshot = take_snapshot(config)
     model = build_model(config.model, snapshot.schema, config.seed, load_vectors(config))
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     columns = read_buckets(snapshot, "train")
     patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float32)
     walk = domain_walk(patch, config.training.batch_size, config.training.pack, np.random.default_rng(0))

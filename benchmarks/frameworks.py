@@ -22,11 +22,11 @@ from training.distributed.ranks import Ranks
 from training.frameworks import SHARED, prepare
 from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.round import RoundContext
-from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.group_round import AdaptationSettings
 from training.frameworks.specific.helper_rows import HelperRows
 from training.models import build_model
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 DOMAINS, ROWS, USERS, ITEMS = 951, 60_000, 600, 9_000
 REPEATS = 3
@@ -68,7 +68,7 @@ def rows_per_second(name: str, model_name: str, device: torch.device, columns: C
     model = build_model(ModelConfig(name=model_name), schema, 0)
     prepare(model, schema, FrameworkConfig(shared=name))
     model.to(device)
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     patch = Patch(columns, theta.features_of, device, torch.float32)
     run = RoundContext(
         InnerOptimizer(model, 1e-3), FrameworkConfig(outer_lr=0.5), TrainingConfig(), Ranks(), np.random.default_rng(0)
@@ -95,13 +95,13 @@ def domains_per_second(name: str, model_name: str, device: torch.device, columns
         batch_size=1024,
         seed=0,
     )
-    adapter = Adapter(model, Parameters.of(model), HelperRows.of(columns, 128, 0), settings)
+    adapter = Adapter(model, SharedParameters.of(model), HelperRows.of(columns, 128, 0), settings)
     none = {key: column[:0] for key, column in columns.items()}
     seconds = []
     for _ in range(2):
         start = time.monotonic()
-        for one in adapter.adapt(columns, none, range(DOMAINS), 1, keep=None):
-            one.specific[1].dense.cpu()
+        for one in adapter.adapt(columns, none, dict.fromkeys(range(DOMAINS), 1), Keep.LAST):
+            one.offsets[1].dense.cpu()
         seconds.append(time.monotonic() - start)
     return DOMAINS / min(seconds)
 

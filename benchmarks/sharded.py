@@ -22,7 +22,7 @@ from training.distributed.ranks import Ranks
 from training.frameworks.inner_step import InnerOptimizer
 from training.models import build_model
 from training.parameters.shard_files import add_tables
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 from training.parameters.table_shards import Shard
 
 USERS, ITEMS, DOMAINS, ROWS, BATCH = 100_000, 30_000, 500, 409_600, 1024
@@ -69,7 +69,7 @@ def moved_in_an_epoch(columns: Columns, ranks: Ranks, rows_at_once: int) -> tupl
     shards = {name: Shard(name, SCHEMA.sizes[name], 0, ranks) for name in ("user_id", "item_id")}
     model = build_model(ModelConfig(), SCHEMA.with_one_id(shards), 0)
     add_tables(shards, model, 0.05)
-    theta, inner = Parameters.of(model, shards), InnerOptimizer(model, 1e-3)
+    theta, inner = SharedParameters.of(model, shards), InnerOptimizer(model, 1e-3)
     start, sent = time.monotonic(), 0
     for begin in range(0, ROWS, rows_at_once):
         part = {name: column[begin : begin + rows_at_once] for name, column in columns.items()}
@@ -87,7 +87,7 @@ def moved_in_an_epoch(columns: Columns, ranks: Ranks, rows_at_once: int) -> tupl
 def rows_per_second(columns: Columns) -> tuple[float, float]:
     """Of our inner step, and of torch.optim.Adam over all parameters, with vectors of width 128."""
     model = build_model(ModelConfig(embedding_dim=128), SCHEMA, 0)
-    theta, inner = Parameters.of(model), InnerOptimizer(model, 1e-3)
+    theta, inner = SharedParameters.of(model), InnerOptimizer(model, 1e-3)
     patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float32)
     batches = [patch.batch(np.random.default_rng(step).integers(ROWS, size=BATCH)) for step in range(STEPS)]
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)

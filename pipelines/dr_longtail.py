@@ -27,10 +27,10 @@ from training.data.snapshot import Domains, take_snapshot
 from training.errors import UserError
 from training.files.atomic_write import atomic_write
 from training.files.mirror import mirror_of
-from training.frameworks.specific.adapter import AdaptedDomain, adaptation_settings, helpers_path
+from training.frameworks.specific.adapter import AdaptedDomain, Keep, adaptation_settings, helpers_path
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.hashing import hash_keys
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 WAVE = 8  # buckets a core
 PILOT = pa.schema([("domain_id", pa.int32()), ("val_auc", pa.list_(pa.float64()))])
@@ -77,10 +77,10 @@ def adapt(rows: DataFrame, rounds: dict[int, int], buckets: list[int], key: Mode
 
     dtype = key.config.framework.specific_dtype
 
-    def to_row(adapted: AdaptedDomain, bucket: int, theta: Parameters) -> dict:
+    def to_row(adapted: AdaptedDomain, bucket: int, theta: SharedParameters) -> dict:
         return domain_parameters.to_row(adapted, rounds[adapted.domain_id], key.specific, bucket, theta, dtype)
 
-    return map_domains(rows, rounds, buckets, key, True, to_row, domain_parameters.SCHEMA)
+    return map_domains(rows, rounds, buckets, key, Keep.LAST, to_row, domain_parameters.SCHEMA)
 
 
 def _keep_unchanged(spark: SparkSession, tail: Domains, key: ModelKey) -> int:
@@ -157,11 +157,11 @@ def _choose_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, i
     tried = dict.fromkeys(able.domain_id[pilot].tolist(), most)
     print(f"theta^i: {len(tried)} of {len(groups)} tail domains that can learn try {most} rounds", file=sys.stderr)
 
-    def to_row(adapted: AdaptedDomain, bucket: int, theta: Parameters) -> dict:
+    def to_row(adapted: AdaptedDomain, bucket: int, theta: SharedParameters) -> dict:
         return {"domain_id": adapted.domain_id, "val_auc": adapted.val_auc.tolist()}
 
     buckets = np.unique(able.first_bucket[pilot]).tolist()
-    scored = map_domains(rows, tried, buckets, key, False, to_row, PILOT).toPandas().sort_values("domain_id")
+    scored = map_domains(rows, tried, buckets, key, Keep.NONE, to_row, PILOT).toPandas().sort_values("domain_id")
     place = np.searchsorted(able.domain_id, scored["domain_id"].to_numpy())
     kept = choose_rounds(groups[place], np.stack(scored["val_auc"]))
     for group in np.unique(groups):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
@@ -20,8 +19,8 @@ from training.config import Config
 from training.data.columns import Columns, to_array
 from training.data.schema import Schema
 from training.distributed.device import use_cpu
-from training.frameworks.specific.adapter import AdaptedDomain, Adapter, adaptation_settings
-from training.parameters.shared import Parameters
+from training.frameworks.specific.adapter import AdaptedDomain, Adapter, Keep, adaptation_settings
+from training.parameters.shared import SharedParameters
 
 ROWS_PER_MESSAGE = 32  # a row of domain_parameters has the size of a network
 
@@ -62,8 +61,8 @@ def map_domains(
     rounds: dict[int, int],
     buckets: Sequence[int],
     key: ModelKey,
-    keep_last: bool,
-    to_row: Callable[[AdaptedDomain, int, Parameters], dict],
+    keep: Keep,
+    to_row: Callable[[AdaptedDomain, int, SharedParameters], dict],
     schema: pa.Schema,
 ) -> DataFrame:
     """Adapts the domains in `rounds`, a bucket after the other, many buckets side by side.
@@ -71,7 +70,7 @@ def map_domains(
     Args:
         rows: samples; only those of `buckets` are read.
         rounds: how many rounds, by domain.
-        keep_last: whether theta^i after the last round is wanted.
+        keep: the rounds after which theta^i is returned.
         to_row: makes an output row of (adapted domain, its bucket, theta^S).
         schema: of the output rows.
     """
@@ -90,8 +89,7 @@ def map_domains(
             train, val = (
                 to_columns(of_bucket.filter(pc.equal(of_bucket["split"], split)), names) for split in ("train", "val")
             )
-            domains = [domain for domain in np.unique(train["domain_id"]).tolist() if domain in rounds]
-            adapted = adapter.adapt(train, val, domains, rounds, keep=None if keep_last else ())
+            adapted = adapter.adapt(train, val, rounds, keep)
             made = (to_row(one, bucket, adapter.theta) for one in adapted)
             while message := list(islice(made, ROWS_PER_MESSAGE)):
                 yield from pa.Table.from_pylist(message, schema=schema).to_batches()
@@ -105,10 +103,10 @@ def map_domains(
     )
 
 
-_open: dict[tuple[Path, str], tuple[nn.Module, Parameters]] = {}
+_open: dict[tuple[Path, str], tuple[nn.Module, SharedParameters]] = {}
 
 
-def open_theta(key: ModelKey) -> tuple[nn.Module, Parameters]:
+def open_theta(key: ModelKey) -> tuple[nn.Module, SharedParameters]:
     """The module and theta^S of a model, opened once in a Python process; a run that went on is another model."""
     name = (model_path(key.config, key.shared), key.state)
     if name not in _open:

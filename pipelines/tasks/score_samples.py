@@ -8,7 +8,7 @@ from pipelines.tasks.adapt_domains import ModelKey, open_theta, to_columns
 from training.artifacts.domain_parameters import from_row
 from training.column_names import ROW_ORDER
 from training.distributed.device import use_cpu
-from training.parameters.forward import predict, predict_specific
+from training.parameters.forward import predict, predict_adapted
 
 DOMAINS_AT_A_TIME = 256  # whose theta^i a task holds: each has the size of a network
 SCHEMA = "model STRING, domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, logit DOUBLE"
@@ -40,7 +40,7 @@ def score(
         known = {domain: value for domain, value in known.items() if value is not None}
         parts = []
         for name, adds_specific in names.items():
-            logits = predict_specific(model, theta, columns, known, shared) if adds_specific else shared
+            logits = predict_adapted(model, theta, columns, known, shared) if adds_specific else shared
             table = pa.table({column: columns[column] for column in ROW_ORDER})
             table = table.append_column("logit", pa.array(logits, pa.float64()))
             parts.append(table.add_column(0, "model", pa.array([name] * len(logits), pa.string())))

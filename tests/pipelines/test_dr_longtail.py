@@ -16,6 +16,7 @@ from training.compare.study import Study
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
+from training.frameworks.specific.adapter import Keep
 from training.train import train
 
 
@@ -75,15 +76,14 @@ def test_theta_i_is_what_rounds_by_hand_give(spark, adapted):
         head = snapshot.domains.head[train_rows["domain_id"][0]]
         if head:
             continue
-        domains = np.unique(train_rows["domain_id"]).tolist()
-        for one in adapter.adapt(train_rows, val_rows, domains, kept, keep=None):
+        for one in adapter.adapt(train_rows, val_rows, kept, Keep.LAST):
             row = rows[one.domain_id]
             assert row["rows_train"] == one.rows_train
             stored = from_row(row, adapter.theta, dtype)
             if stored is None:
                 assert (row["rounds"], row["dense"], row["embeddings"]) == (0, b"", [])
                 continue
-            expected = one.specific[row["rounds"]]
+            expected = one.offsets[row["rounds"]]
             assert len(row["dense"]) == stored.dense.numel() * np.dtype(dtype).itemsize
             torch.testing.assert_close(stored.dense, expected.dense, **exact)
             for name, values in expected.rows.items():

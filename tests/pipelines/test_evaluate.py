@@ -12,7 +12,7 @@ from training.artifacts.domain_parameters import from_row
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.parameters.forward import predict, predict_specific
+from training.parameters.forward import predict, predict_adapted
 from training.train import train
 
 SCORES = "model STRING, domain_id INT, label FLOAT, logit DOUBLE"
@@ -118,7 +118,7 @@ def test_the_jobs_figures_are_those_of_the_trainers_forward_pass(
     specific = {row["domain_id"]: from_row(row.asDict(recursive=True), theta, "float32") for row in parameters}
     logits = {"joint": predict(model, theta, test)}
     known = {domain: value for domain, value in specific.items() if value is not None}
-    logits["joint_dr"] = predict_specific(model, theta, test, known, logits["joint"])
+    logits["joint_dr"] = predict_adapted(model, theta, test, known, logits["joint"])
     assert not np.array_equal(logits["joint"], logits["joint_dr"])
 
     assert list(models) == ["joint", "joint_dr"]

@@ -12,7 +12,7 @@ from training.data.columns import Columns
 from training.data.delta_files import read_columns
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.parameters.forward import domain_logits, predict, predict_specific
+from training.parameters.forward import domain_logits, predict, predict_adapted
 from training.serving.ranking import best_of_each, pairs
 from training.train import train
 
@@ -47,7 +47,7 @@ def trainers_scores(spark, config, rows):
     )
     specific = {row["domain_id"]: from_row(row.asDict(recursive=True), theta, "float32") for row in stored.collect()}
     specific = {domain: value for domain, value in specific.items() if value is not None}
-    logits = predict_specific(model, theta, columns, specific, predict(model, theta, columns))
+    logits = predict_adapted(model, theta, columns, specific, predict(model, theta, columns))
     return 1 / (1 + np.exp(-logits.astype(float))), {domain_key for domain_key, d in ids[0].items() if d in specific}
 
 

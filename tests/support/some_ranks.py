@@ -11,7 +11,7 @@ from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.round import RoundContext
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 from training.parameters.table_shards import Shard
 
 FRAMEWORK, TRAINING = FrameworkConfig(outer_lr=0.3), TrainingConfig(batch_size=8)
@@ -38,7 +38,7 @@ def two_rounds(framework, columns, ranks, sharded=(), name="mlp", device=CPU):
     model = small_model(name, framework=framework).to(device)
     start = named(model)
     shards = {name: Shard(name, SIZES[name], 0, ranks, torch.float64) for name in sharded}
-    theta = Parameters.of(model, shards)
+    theta = SharedParameters.of(model, shards)
     for vocabulary, shard in shards.items():
         for name in theta.sharded_tables(vocabulary):
             shard.load({"ids": torch.arange(SIZES[vocabulary]), name: start[name].cpu()})

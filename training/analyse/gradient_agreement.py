@@ -14,7 +14,7 @@ from training.data.patch import Patch
 from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.shared.pcgrad import gram_matrix
 from training.models import build_model
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 
 FRAMEWORKS = ("alternate", "dn", "pcgrad")
@@ -52,7 +52,7 @@ def cosines(model: nn.Module, columns: Columns) -> np.ndarray:
     Returns:
         shape (pairs,); gradients are of each domain's mean loss, by all parameters.
     """
-    theta = Parameters.of(model.eval())
+    theta = SharedParameters.of(model.eval())
     patch = Patch(columns, theta.features_of, theta.like.device, theta.like.dtype)
     largest = sorted(patch.domain_rows(), key=len, reverse=True)[:DOMAINS]
     inner = InnerOptimizer(model, lr=0.0)

@@ -10,7 +10,7 @@ from deltalake import WriterProperties, write_deltalake
 from training.data.delta_files import read_columns
 from training.frameworks.specific.adapter import AdaptedDomain
 from training.parameters.domain_offsets import DomainOffset
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 # A row is as large as a network: Spark reads up to 4,096 rows of a row group at once, and a server all of them for one.
 # delta-rs counts the rows of a group, Hadoop's writer, whose size is in bytes, looks at it after some number of rows.
@@ -44,13 +44,13 @@ SCHEMA = pa.schema(
 )
 
 
-def to_row(adapted: AdaptedDomain, rounds: int, version: str, bucket: int, theta: Parameters, dtype: str) -> dict:
+def to_row(adapted: AdaptedDomain, rounds: int, version: str, bucket: int, theta: SharedParameters, dtype: str) -> dict:
     """A domain that keeps theta^i after `rounds` rounds, as a row of the table; with 0 rounds it keeps none.
 
     Args:
         dtype: of the stored values, as framework.specific_dtype.
     """
-    specific = adapted.specific[rounds] if rounds else None
+    specific = adapted.offsets[rounds] if rounds else None
     return {
         "model_version": version,
         "domain_id": adapted.domain_id,
@@ -74,7 +74,7 @@ def to_row(adapted: AdaptedDomain, rounds: int, version: str, bucket: int, theta
     }
 
 
-def from_row(row: Mapping, theta: Parameters, dtype: str) -> DomainOffset | None:
+def from_row(row: Mapping, theta: SharedParameters, dtype: str) -> DomainOffset | None:
     """theta^i of a row of the table; None where it keeps none."""
     if not row["rounds"]:
         return None

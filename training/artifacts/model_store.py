@@ -24,7 +24,7 @@ from training.files import tensor_folder
 from training.frameworks import prepare
 from training.models import make_model
 from training.parameters.shard_files import attach_stored_tables, save_shards
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"
 
@@ -32,7 +32,7 @@ FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"
 def save_theta(
     model_path: Path,
     model: nn.Module,
-    theta: Parameters,
+    theta: SharedParameters,
     snapshot: Snapshot,
     ranks: Ranks,
     progress: dict,
@@ -64,7 +64,7 @@ def save_theta(
     ranks.wait()
 
 
-def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, Parameters]:
+def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, SharedParameters]:
     """The module with its parameters memory-mapped from disk, so that processes of one machine share them."""
     tensors, manifest = tensor_folder.load(model_path / FOLDER)
     schema = Schema.from_json(manifest["schema"])
@@ -74,9 +74,9 @@ def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, Parameters]
     with torch.device("meta"):
         model = make_model(config.model, schema.with_one_id(config.training.sharded), 0, frozen)
         prepare(model, schema, config.framework)
-    tensors |= {name: frozen[model.tables[name]] for name in Parameters.of(model).frozen}
+    tensors |= {name: frozen[model.tables[name]] for name in SharedParameters.of(model).frozen}
     model.load_state_dict(tensors, assign=True)
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     attach_stored_tables(theta, model_path / SHARDS, schema, config)
     return model, theta
 

@@ -11,10 +11,11 @@ from training.data.columns import Columns
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
 from training.distributed.ranks import Ranks
+from training.frameworks.specific.adapter import Keep
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.loop.head_domains import gather_adapter
 from training.metrics import domain_auc
-from training.parameters.forward import predict, predict_specific
+from training.parameters.forward import predict, predict_adapted
 from training.train import train
 
 
@@ -61,16 +62,17 @@ class Study:
         """
         adapter = gather_adapter(self.model, self.theta, config, self.rows.snapshot, Ranks())
         train_rows, rows = self.rows["train"], self.rows[split]
-        domains, turns = np.unique(train_rows["domain_id"]).tolist(), range(1, len(adapter.settings.rounds) + 1)
+        turns = range(1, len(adapter.settings.rounds) + 1)
+        rounds_of = dict.fromkeys(np.unique(train_rows["domain_id"]).tolist(), len(turns))
         logits = np.stack([self.shared_logits(split)] * (len(turns) + 1))
         adapted = []
-        for one in adapter.adapt(train_rows, self.rows["val"], domains, len(turns), keep=turns):
+        for one in adapter.adapt(train_rows, self.rows["val"], rounds_of, Keep.ALL):
             own = rows["domain_id"] == one.domain_id
             columns = {name: column[own] for name, column in rows.items()}
             for turn in turns:
-                specific = {one.domain_id: one.specific[turn]}
-                logits[turn, own] = predict_specific(self.model, self.theta, columns, specific, logits[0, own])
-            adapted.append(replace(one, specific={}))
+                specific = {one.domain_id: one.offsets[turn]}
+                logits[turn, own] = predict_adapted(self.model, self.theta, columns, specific, logits[0, own])
+            adapted.append(replace(one, offsets={}))
         groups = size_groups(np.array([one.rows_train for one in adapted]), config.framework.stop_group)
         rounds = choose_rounds(groups, np.stack([one.val_auc for one in adapted]))
         able = set(self.rows.snapshot.domains.trainable(config.framework.specific_min_rows).domain_id.tolist())

@@ -27,7 +27,7 @@ from training.frameworks.shared.weighted import add_uncertainty, weighted
 from training.frameworks.specific.dr import regularize
 from training.frameworks.specific.finetune import finetune
 from training.frameworks.specific.subspace import subspace
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 META = ("meta_lr", "meta_share", "second_order")
 
@@ -40,12 +40,12 @@ class Framework:
     prepare: gives the module what the framework trains beside it.
     """
 
-    learn: Callable[[Parameters, Patch, RoundContext], None]
+    learn: Callable[[SharedParameters, Patch, RoundContext], None]
     settings: tuple[str, ...] = ()
     prepare: Callable[[nn.Module, Schema], None] = lambda model, schema: None
 
 
-def leave(theta: Parameters, patch: Patch, run: RoundContext) -> None:
+def leave(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
     """Leaves theta^S as it was drawn, for what a domain is to learn alone."""
 
 

@@ -16,7 +16,7 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.parameters.adam import Moments
 from training.parameters.frozen_statistics import frozen_statistics
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 FEWEST_ROWS = 8  # that tell statistics anything: a batch normalisation cannot normalise a single row
 
@@ -63,11 +63,11 @@ class InnerOptimizer:
         """Forgets the moments."""
         self.moments = Moments()
 
-    def step(self, parameters: Parameters, batch: Batch) -> None:
+    def step(self, parameters: SharedParameters, batch: Batch) -> None:
         """One step on `parameters`, in place."""
         self.apply(parameters, self.gradients(parameters, batch))
 
-    def gradients(self, parameters: Parameters, batch: Batch, objective: Objective = mean_loss) -> Gradients:
+    def gradients(self, parameters: SharedParameters, batch: Batch, objective: Objective = mean_loss) -> Gradients:
         """The gradients at `parameters`, whose statistics the forward pass moves. Raises UserError if one is NaN."""
         self._batches += 1
         ids, features = renumber_ids(batch.features, parameters.features_of)
@@ -101,7 +101,7 @@ class InnerOptimizer:
         )
 
     @torch.no_grad()
-    def apply(self, parameters: Parameters, gradients: Gradients) -> None:
+    def apply(self, parameters: SharedParameters, gradients: Gradients) -> None:
         self.moments.begin_step()
         for name, gradient in gradients.dense.items():
             self.moments.update_(name, parameters.dense[name], gradient, self.lr)
@@ -110,7 +110,7 @@ class InnerOptimizer:
                 self.moments.update_rows_(name, parameters.tables[name], ids, gradient, self.lr)
 
     def step_together(
-        self, parameters: Parameters, items: Sequence[T], gradients: Callable[[T], Gradients], ranks: Ranks
+        self, parameters: SharedParameters, items: Sequence[T], gradients: Callable[[T], Gradients], ranks: Ranks
     ) -> None:
         """A step for each of `items`, with the mean of `gradients(item)` over the ranks that still have one.
 
@@ -124,7 +124,7 @@ class InnerOptimizer:
             parameters.statistics[name].copy_(value)
 
 
-def _mean_over_ranks(own: Gradients | None, parameters: Parameters, ranks: Ranks) -> Gradients:
+def _mean_over_ranks(own: Gradients | None, parameters: SharedParameters, ranks: Ranks) -> Gradients:
     if ranks.size == 1:
         return own
     active = parameters.like.new_tensor([float(own is not None)])
@@ -143,7 +143,7 @@ def _mean_over_ranks(own: Gradients | None, parameters: Parameters, ranks: Ranks
     return Gradients({name: total / count for name, total in summed.items()}, rows)
 
 
-def _no_gradients(parameters: Parameters) -> Gradients:
+def _no_gradients(parameters: SharedParameters) -> Gradients:
     return Gradients(
         {name: torch.zeros_like(value) for name, value in parameters.dense.items()},
         {
@@ -156,7 +156,7 @@ def _no_gradients(parameters: Parameters) -> Gradients:
     )
 
 
-def _domains(parameters: Parameters, batch: Batch) -> str:
+def _domains(parameters: SharedParameters, batch: Batch) -> str:
     """Which domains a batch is from."""
     domains = torch.unique(batch.features["domain_id"])
     if "domain_id" in parameters.ids:

@@ -11,7 +11,7 @@ from training.data.domain_batches import domain_walk
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.frameworks.inner_step import Gradients, InnerOptimizer, Objective, mean_loss
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class RoundContext:
         return [rows for domain in self.walk(patch) for rows in domain]
 
     def descend(
-        self, theta: Parameters, patch: Patch, batches: Sequence[np.ndarray], objective: Objective = mean_loss
+        self, theta: SharedParameters, patch: Patch, batches: Sequence[np.ndarray], objective: Objective = mean_loss
     ) -> None:
         """A step on theta for each batch; ranks step together by the mean of their gradients."""
         self.step_together(
@@ -44,10 +44,10 @@ class RoundContext:
 
     def step_together(
         self,
-        theta: Parameters,
+        theta: SharedParameters,
         patch: Patch,
         items: Sequence[T],
-        gradients: Callable[[Parameters, Patch, T], Gradients],
+        gradients: Callable[[SharedParameters, Patch, T], Gradients],
     ) -> None:
         """A step on theta for each item, by `gradients(parameters, patch, item)` at the parameters of then.
 

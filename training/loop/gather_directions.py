@@ -9,7 +9,7 @@ from torch import Tensor
 from training.config import Config
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
-from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.subspace_directions import find_directions
 from training.loop.gather_rows import gather_rows
 
@@ -29,10 +29,10 @@ def gather_directions(adapter: Adapter, config: Config, snapshot: Snapshot, rank
     parts = [largest[begin : begin + DOMAINS_AT_A_TIME] for begin in range(0, len(largest), DOMAINS_AT_A_TIME)]
     ids, rows, offsets = [], [], []
     for part in parts[ranks.rank :: ranks.size]:
-        for one in finetuner.adapt(train, val, part.tolist(), len(rounds), keep=None):
+        for one in finetuner.adapt(train, val, dict.fromkeys(part.tolist(), len(rounds)), Keep.LAST):
             ids.append(one.domain_id)
             rows.append(one.rows_train)
-            offsets.append(one.specific[len(rounds)].dense.cpu().numpy())
+            offsets.append(one.offsets[len(rounds)].dense.cpu().numpy())
     values = sum(value.numel() for value in adapter.theta.dense.values())
     own = np.array(offsets, np.float32).reshape(-1, values)
     every = ranks.gather("offsets", own), ranks.gather("rows", np.array(rows, np.int64))

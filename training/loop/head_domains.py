@@ -15,15 +15,15 @@ from training.data.columns import Columns, select
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import Domains, Snapshot
 from training.distributed.ranks import Ranks
-from training.frameworks.specific.adapter import AdaptedDomain, Adapter, adaptation_settings, helpers_path
+from training.frameworks.specific.adapter import AdaptedDomain, Adapter, Keep, adaptation_settings, helpers_path
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.loop.gather_directions import gather_directions
 from training.loop.gather_rows import gather_helpers
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 
 def adapt_head_domains(
-    model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks, version: str
+    model: nn.Module, theta: SharedParameters, config: Config, snapshot: Snapshot, ranks: Ranks, version: str
 ) -> None:
     """Writes what dr_longtail needs beside theta^S, and theta^i of the head domains that have none yet.
 
@@ -52,7 +52,9 @@ def adapt_head_domains(
     domain_parameters.append(path, rows)
 
 
-def gather_adapter(model: nn.Module, theta: Parameters, config: Config, snapshot: Snapshot, ranks: Ranks) -> Adapter:
+def gather_adapter(
+    model: nn.Module, theta: SharedParameters, config: Config, snapshot: Snapshot, ranks: Ranks
+) -> Adapter:
     """The adapter of a model, the same on every rank, with all that its rounds need."""
     helpers = gather_helpers(config, snapshot, ranks)
     adapter = Adapter(model, theta, helpers, adaptation_settings(config))
@@ -72,7 +74,7 @@ def _adapt_own(adapter: Adapter, config: Config, snapshot: Snapshot, ranks: Rank
         buckets = list(range(domains.first_bucket[index], domains.first_bucket[index] + domains.buckets[index]))
         train, val = (_rows_of(domain, snapshot, split, buckets) for split in ("train", "val"))
         rounds = len(adapter.settings.rounds)
-        yield from adapter.adapt(train, val, [domain], rounds, keep=range(1, rounds + 1))
+        yield from adapter.adapt(train, val, {domain: rounds}, Keep.ALL)
 
 
 def _choose(

@@ -18,12 +18,12 @@ from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import Snapshot
 from training.distributed.ranks import Ranks
 from training.files import tensor_folder
-from training.frameworks.specific.adapter import AdaptedDomain, Adapter, adaptation_settings
+from training.frameworks.specific.adapter import AdaptedDomain, Adapter, Keep, adaptation_settings
 from training.loop.gather_rows import gather_helpers
 from training.loop.trainer import Trainer
 from training.metrics import DomainAuc
 from training.parameters.domain_offsets import DomainOffset
-from training.parameters.forward import predict, predict_specific
+from training.parameters.forward import predict, predict_adapted
 from training.parameters.shard_files import Shards
 
 
@@ -53,13 +53,13 @@ class InterleavedTrainer(Trainer):
             leave=False,
         )
         for unit in bar:
-            for adapted in self._adapt_unit(unit, rounds=1, start=self.specific, turn=epoch):
-                self.specific[adapted.domain_id] = adapted.specific[1]
+            for adapted in self._adapt_unit(unit, rounds=1, start=self.specific, rounds_done=epoch - 1):
+                self.specific[adapted.domain_id] = adapted.offsets[1]
 
     def validate(self) -> DomainAuc:
         columns = self._read("val", sum(self._units, []))
         shared = predict(self.model, self.theta, columns)
-        logits = predict_specific(self.model, self.theta, columns, self.specific, shared)
+        logits = predict_adapted(self.model, self.theta, columns, self.specific, shared)
         return self.auc_over_ranks(columns, logits)
 
     def keep_best(self) -> None:
@@ -112,11 +112,11 @@ class InterleavedTrainer(Trainer):
                 )
 
     def _adapt_unit(
-        self, unit: list[int], rounds: int, start: dict[int, DomainOffset], turn: int = 1
+        self, unit: list[int], rounds: int, start: dict[int, DomainOffset], rounds_done: int = 0
     ) -> Iterator[AdaptedDomain]:
         train, val = self._read("train", unit), self._read("val", unit)
-        domains = np.unique(train["domain_id"]).tolist()
-        return self._adapter.adapt(train, val, domains, rounds, keep=None, start=start, first_turn=turn - 1)
+        rounds_of = dict.fromkeys(np.unique(train["domain_id"]).tolist(), rounds)
+        return self._adapter.adapt(train, val, rounds_of, Keep.LAST, start, rounds_done)
 
     def _read(self, split: str, buckets: list[int]) -> Columns:
         return read_buckets(self.snapshot, split, buckets)

@@ -28,7 +28,7 @@ from training.metrics import DomainAuc, domain_auc
 from training.parameters.adam import Moments
 from training.parameters.forward import predict
 from training.parameters.shard_files import ShardCheckpoints, Shards
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 from training.tracking import Tracker
 
 PARTS = ("read", "wait", "pull", "push", "allreduce")  # of the time of a round, beside the inner steps
@@ -63,7 +63,7 @@ class Trainer:
         self, model: nn.Module, config: Config, snapshot: Snapshot, ranks: Ranks, folder: Path, shards: Shards
     ) -> None:
         self.model, self.config, self.snapshot, self.ranks = model, config, snapshot, ranks
-        self.theta = Parameters.of(model, dict(shards))
+        self.theta = SharedParameters.of(model, dict(shards))
         self.progress = Progress()
         self.tracker = Tracker()
         self.after_epoch: Callable[[], None] = lambda: None

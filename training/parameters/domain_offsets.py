@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 NO_ID = torch.iinfo(torch.int64).max  # pads lists of ids; larger than any
 
@@ -15,7 +15,7 @@ class DomainOffset:
     """theta^i of one domain.
 
     Attributes:
-        dense: the offsets of all dense parameters, flat, in the order of `Parameters.dense`.
+        dense: the offsets of all dense parameters, flat, in the order of `SharedParameters.dense`.
         ids: by vocabulary the ids that occur in the domain's training rows, sorted.
         rows: by table the offsets of those ids' rows, shape (ids, dim). All other rows have none.
     """
@@ -40,7 +40,7 @@ class OffsetGroup:
     rows: dict[str, Tensor]
 
     @classmethod
-    def zeros(cls, theta: Parameters, ids: list[dict[str, Tensor]]) -> "OffsetGroup":
+    def zeros(cls, theta: SharedParameters, ids: list[dict[str, Tensor]]) -> "OffsetGroup":
         """theta^i = 0 for domains whose training rows hold `ids`, by vocabulary."""
         size = len(ids)
         padded = {vocabulary: _pad([own[vocabulary] for own in ids]) for vocabulary in theta.features_of}
@@ -54,7 +54,7 @@ class OffsetGroup:
         )
 
     @classmethod
-    def stack(cls, theta: Parameters, domains: list[DomainOffset]) -> "OffsetGroup":
+    def stack(cls, theta: SharedParameters, domains: list[DomainOffset]) -> "OffsetGroup":
         group = cls.zeros(theta, [domain.ids for domain in domains])
         group.dense = unflatten(torch.stack([domain.dense for domain in domains]), theta)
         for index, domain in enumerate(domains):
@@ -62,7 +62,7 @@ class OffsetGroup:
                 group.rows[name][index, : len(rows)] = rows
         return group
 
-    def unstack(self, theta: Parameters) -> list[DomainOffset]:
+    def unstack(self, theta: SharedParameters) -> list[DomainOffset]:
         size = len(self)
         dense = [value.reshape(size, -1) for value in self.dense.values()]
         dense = torch.cat(dense, dim=1) if dense else theta.like.new_empty(size, 0)
@@ -107,7 +107,7 @@ class OffsetGroup:
         )
 
 
-def unflatten(flat: Tensor, theta: Parameters) -> dict[str, Tensor]:
+def unflatten(flat: Tensor, theta: SharedParameters) -> dict[str, Tensor]:
     """Values for the dense parameters by name, shape (..., *shape), from shape (..., all values); views."""
     parts = flat.split([value.numel() for value in theta.dense.values()], dim=-1)
     return {

@@ -14,14 +14,14 @@ from training.data.domain_rows import Rows
 from training.data.id_numbering import renumber_ids
 from training.parameters.domain_offsets import NO_ID, DomainOffset, OffsetGroup, unflatten
 from training.parameters.remote_tables import any_remote
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 PREDICT_ROWS = 65_536  # in one forward pass
 MOST_DOMAINS = 64  # side by side
 
 
 @torch.no_grad()
-def predict(model: nn.Module, theta: Parameters, columns: Columns) -> np.ndarray:
+def predict(model: nn.Module, theta: SharedParameters, columns: Columns) -> np.ndarray:
     """The logits of theta^S for rows, shape (rows,)."""
     model.eval()
     parts = [np.empty(0, np.float32)]
@@ -32,7 +32,7 @@ def predict(model: nn.Module, theta: Parameters, columns: Columns) -> np.ndarray
 
 
 def shared_logits(
-    model: nn.Module, theta: Parameters, dense: Mapping[str, Tensor], features: Mapping[str, Tensor]
+    model: nn.Module, theta: SharedParameters, dense: Mapping[str, Tensor], features: Mapping[str, Tensor]
 ) -> Tensor:
     """The logits of theta^S, shape (rows,), with other values for the parameters in `dense`."""
     if not any_remote(theta.tables):
@@ -44,7 +44,7 @@ def shared_logits(
 
 @torch.no_grad()
 def domain_logits(
-    model: nn.Module, theta: Parameters, specific: DomainOffset | None, features: Mapping[str, Tensor]
+    model: nn.Module, theta: SharedParameters, specific: DomainOffset | None, features: Mapping[str, Tensor]
 ) -> Tensor:
     """The logits of theta^S + theta^i, or of theta^S alone, for rows of one domain, shape (rows,).
 
@@ -70,7 +70,7 @@ def domain_logits(
 
 @torch.no_grad()
 def predict_group(
-    model: nn.Module, theta: Parameters, group: OffsetGroup, rows: Rows, lines: Sequence[np.ndarray]
+    model: nn.Module, theta: SharedParameters, group: OffsetGroup, rows: Rows, lines: Sequence[np.ndarray]
 ) -> np.ndarray:
     """The logits of theta^S + theta^i of a group, one line of row numbers a domain, one after the other, flat."""
     model.eval()
@@ -85,9 +85,9 @@ def predict_group(
     return torch.cat([piece for pieces in parts for piece in pieces]).cpu().numpy()
 
 
-def predict_specific(
+def predict_adapted(
     model: nn.Module,
-    theta: Parameters,
+    theta: SharedParameters,
     columns: Columns,
     specific: Mapping[int, DomainOffset],
     shared: np.ndarray,
@@ -104,7 +104,7 @@ def predict_specific(
     return result
 
 
-def group_logits(model: nn.Module, theta: Parameters, group: OffsetGroup, features: dict[str, Tensor]) -> Tensor:
+def group_logits(model: nn.Module, theta: SharedParameters, group: OffsetGroup, features: dict[str, Tensor]) -> Tensor:
     """The logits of theta^S + theta^i for rows of each domain of a group, side by side by vmap.
 
     Args:

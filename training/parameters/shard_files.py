@@ -13,7 +13,7 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files.atomic_write import atomic_write
 from training.parameters.remote_tables import StoredTable
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 from training.parameters.table_shards import Shard, table_key
 
 Shards = Mapping[str, Shard]  # by vocabulary
@@ -125,7 +125,7 @@ def of_vocabulary(part: Mapping[str, Tensor], vocabulary: str) -> dict[str, Tens
     return {name.removeprefix(prefix): value for name, value in part.items() if name.startswith(prefix)}
 
 
-def attach_stored_tables(theta: Parameters, folder: Path, schema: Schema, config: Config) -> None:
+def attach_stored_tables(theta: SharedParameters, folder: Path, schema: Schema, config: Config) -> None:
     """Lets `theta` read its sharded tables from the files in `folder`."""
     sharded = config.training.sharded
     if not sharded:

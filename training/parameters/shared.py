@@ -15,7 +15,7 @@ FIRST, SECOND = "first.", "second."  # the moments of a sharded table, as tables
 
 
 @dataclass
-class Parameters:
+class SharedParameters:
     """The parameters of a model, split by how they are trained.
 
     Attributes:
@@ -44,7 +44,7 @@ class Parameters:
     static: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: nn.Module, shards: dict[str, Shard] | None = None) -> "Parameters":
+    def of(cls, model: nn.Module, shards: dict[str, Shard] | None = None) -> "SharedParameters":
         """The parameters of `model`; see training/models/__init__.py for what a model says of its tables.
 
         Of tables that are sharded the module has a single row, which is not used.
@@ -88,14 +88,14 @@ class Parameters:
         for name in self.statistics.keys() & self.vocabulary_of.keys():
             self.statistics[name].index_copy_(0, ids[self.vocabulary_of[name]], rows[name])
 
-    def pull(self, ids: dict[str, Tensor]) -> "Parameters":
+    def pull(self, ids: dict[str, Tensor]) -> "SharedParameters":
         """A copy to train on, with only the rows of `ids` (sorted, by vocabulary): the dynamic cache of Fig. 7.
 
         Where there are shards, every rank must call it.
         """
         dense_statistics = {name: value for name, value in self.statistics.items() if name not in self.vocabulary_of}
         static = self._sharded_rows(ids)
-        return Parameters(
+        return SharedParameters(
             _clone(self.dense),
             self.rows(self.tables, ids) | _clone(static),
             self.rows(self.frozen, ids),
@@ -106,7 +106,7 @@ class Parameters:
             static=static,
         )
 
-    def push(self, walker: "Parameters", rate: float, ranks: Ranks) -> None:
+    def push(self, walker: "SharedParameters", rate: float, ranks: Ranks) -> None:
         """theta += rate * mean over ranks of (walker - theta); a row's mean is over the ranks that pulled it."""
         ranks.wait()
         own, walked = self.trained(), walker.trained()
@@ -123,13 +123,13 @@ class Parameters:
                     own[name].index_add_(0, all_ids, total / counts.unsqueeze(1), alpha=rate)
         self.push_rows(walker, walked, rate)
 
-    def push_rows(self, walker: "Parameters", rows: Mapping[str, Tensor], rate: float) -> None:
+    def push_rows(self, walker: "SharedParameters", rows: Mapping[str, Tensor], rate: float) -> None:
         """The same for sharded tables alone, from what `walker` pulled of them to `rows`."""
         for vocabulary, shard in self.shards.items():
             moved = {name: rows[name] - walker.static[name] for name in shard.dims if name in walker.static}
             shard.push(walker.ids[vocabulary], moved, rate)
 
-    def cache(self, ids: dict[str, Tensor], moments: Moments) -> "Parameters":
+    def cache(self, ids: dict[str, Tensor], moments: Moments) -> "SharedParameters":
         """These parameters, with a copy of the rows of `ids` in place of the tables that are sharded.
 
         Adam's moments of those rows lie beside them, and are put into `moments`. Every rank must call it.
@@ -148,7 +148,7 @@ class Parameters:
         own_ids = {vocabulary: ids[vocabulary] for vocabulary in self.shards}
         return replace(self, tables=self.tables | tables, ids=own_ids, shards={}, static=static)
 
-    def write_back(self, cache: "Parameters", moments: Moments) -> None:
+    def write_back(self, cache: "SharedParameters", moments: Moments) -> None:
         """Gives the owners of sharded rows what became of `cache`, and takes their moments out of `moments`."""
         now = dict(cache.tables)
         for vocabulary in self.shards:
@@ -156,7 +156,7 @@ class Parameters:
                 now[FIRST + name], now[SECOND + name] = moments.first.pop(name), moments.second.pop(name)
         self.push_rows(cache, now, 1.0)
 
-    def for_reading(self, features: Mapping[str, Tensor]) -> "Parameters":
+    def for_reading(self, features: Mapping[str, Tensor]) -> "SharedParameters":
         """These parameters to read, with what `features` look up in sharded tables. Every rank must call it."""
         tables = dict(self.tables)
         ids = distinct_ids(features, {vocabulary: self.features_of[vocabulary] for vocabulary in self.shards})

@@ -21,11 +21,11 @@ from training.distributed.device import choose_device
 from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder
-from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.helper_rows import HelperRows
 from training.models import MODELS
-from training.parameters.forward import predict, predict_specific
-from training.parameters.shared import Parameters
+from training.parameters.forward import predict, predict_adapted
+from training.parameters.shared import SharedParameters
 
 GPU = torch.device("cuda")
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
@@ -72,13 +72,15 @@ def test_rows_of_sharded_tables_visit_a_gpu(framework):
 def test_theta_i_on_a_gpu_is_theta_i_on_the_cpu(rounds):
     def of_device(device):
         model = small_model().to(device)
-        theta = Parameters.of(model)
+        theta = SharedParameters.of(model)
         adapter = Adapter(model, theta, HelperRows.of(TRAIN, 5, 0), replace(SPECIFIC_SETTINGS, rounds=rounds))
         values = sum(value.numel() for value in theta.dense.values())
         adapter.directions = torch.linspace(-1, 1, 2 * values, dtype=torch.float64, device=device).view(2, values)
-        adapted = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, range(4), len(rounds), keep=None)}
-        specific = {domain: one.specific[len(rounds)] for domain, one in adapted.items()}
-        logits = predict_specific(model, theta, VAL, specific, predict(model, theta, VAL))
+        adapted = {
+            one.domain_id: one for one in adapter.adapt(TRAIN, VAL, dict.fromkeys(range(4), len(rounds)), Keep.LAST)
+        }
+        specific = {domain: one.offsets[len(rounds)] for domain, one in adapted.items()}
+        logits = predict_adapted(model, theta, VAL, specific, predict(model, theta, VAL))
         auc = {f"auc {domain}": torch.from_numpy(one.val_auc) for domain, one in adapted.items()}
         return {"logits": torch.from_numpy(logits), **auc}
 

@@ -14,7 +14,7 @@ from tests.support.reference import LEARNED, PlainAdam, assert_close, loss_of, n
 from tests.support.some_ranks import FRAMEWORK, LR, TRAINING, rows_of
 from training.data.domain_batches import domain_walk, shuffled_batches
 from training.data.patch import Patch
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 RANKS = (0, 1)
 
@@ -43,7 +43,7 @@ def walks(model, turn):
     """The walk of each rank in a turn, and its patch."""
     for rank in RANKS:
         columns = rows_of(rank)
-        patch = Patch(columns, Parameters.of(model).features_of, torch.device("cpu"), torch.float64)
+        patch = Patch(columns, SharedParameters.of(model).features_of, torch.device("cpu"), torch.float64)
         rng = np.random.default_rng([rank, turn])
         yield columns, domain_walk(patch, TRAINING.batch_size, TRAINING.pack, rng)
 

@@ -15,12 +15,12 @@ from training.errors import UserError
 from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.round import RoundContext
-from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.group_round import AdaptationSettings
 from training.frameworks.specific.helper_rows import HelperRows
 from training.models import build_model
 from training.parameters.forward import predict
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 RECHUB = "tests.support.rechub:RechubDCN"
 TRAIN, VAL = random_rows(120, seed=1), random_rows(60, seed=2)
@@ -31,7 +31,7 @@ TRAIN["label"] = (TRAIN["item_id"] < 3).astype(np.float32)
 def test_a_model_of_another_library_learns_under_every_framework(framework):
     model = small_model(RECHUB, framework=framework)
     before = copy.deepcopy(model)
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float64)
     settings = FrameworkConfig(outer_lr=0.5), TrainingConfig(batch_size=17)
     run = RoundContext(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
@@ -52,17 +52,17 @@ def test_a_model_with_batch_normalisation_gets_domain_parameters_and_keeps_its_s
     settings = AdaptationSettings(
         rounds=(kind,) * 2, inner_lr=0.01, outer_lr=0.5, finetune_lr=0.01, most_rows=8, helpers=2, batch_size=16, seed=0
     )
-    adapter = Adapter(model, Parameters.of(model), HelperRows.of(TRAIN, 8, 0), settings)
+    adapter = Adapter(model, SharedParameters.of(model), HelperRows.of(TRAIN, 8, 0), settings)
     values = sum(value.numel() for value in adapter.theta.dense.values())
     adapter.directions = torch.randn(3, values, dtype=torch.float64, generator=torch.manual_seed(0)) / 10
-    adapted = list(adapter.adapt(TRAIN, VAL, range(4), 2, keep=None))
+    adapted = list(adapter.adapt(TRAIN, VAL, dict.fromkeys(range(4), 2), Keep.LAST))
     assert len(adapted) == 4
-    assert all(one.specific[2].dense.abs().max() > 0 for one in adapted)
+    assert all(one.offsets[2].dense.abs().max() > 0 for one in adapted)
     assert all(torch.equal(value, statistics[name]) for name, value in model.named_buffers())
 
 
 def mean_loss(model, columns):
-    logits = torch.from_numpy(predict(model, Parameters.of(model), columns))
+    logits = torch.from_numpy(predict(model, SharedParameters.of(model), columns))
     return nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(columns["label"]).double()).item()
 
 
@@ -134,7 +134,7 @@ def test_what_is_wrong_with_a_module_is_said_before_it_is_trained(name, message)
 @pytest.mark.parametrize("framework", ["joint", "dn", "pcgrad", "reptile"])
 def test_a_module_may_have_only_tables_or_name_none(name, framework):
     model = build_model(ModelConfig(name=f"{__name__}.{name}"), SCHEMA, 0)
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     before = model.users.weight.detach().clone()
     patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float32)
     settings = FrameworkConfig(outer_lr=0.5), TrainingConfig(batch_size=16)

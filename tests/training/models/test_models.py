@@ -20,7 +20,7 @@ from training.models.domain_layers import Blocks, ByDomain, DomainLinear
 from training.models.partitioned_norm import EPSILON, PartitionedNorm
 from training.parameters.domain_offsets import OffsetGroup
 from training.parameters.forward import PREDICT_ROWS, group_logits
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 FEATURES = {
     "user_id": torch.tensor([0, 3, 3, 6, 1]),
@@ -261,7 +261,7 @@ def test_the_docstring_tells_what_a_domain_costs(name):
 @pytest.mark.parametrize("domains", [[3, 1, 1, 3, 1, 0], [2] * 6])
 def test_the_rows_of_a_batch_serve_as_the_tables(name, domains):
     model = random_model(name)
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     features = {**random_features(6), "domain_id": torch.tensor(domains)}
     ids, numbered = renumber_ids(features, theta.features_of)
     rows = theta.rows({**theta.tables, **theta.statistics}, ids)
@@ -290,7 +290,7 @@ def test_theta_i_is_learned_with_dropout_of_its_own(name):
 
 
 def zero_group_logits(model, lines):
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     ids = {vocabulary: torch.tensor([1, 3]) for vocabulary in theta.features_of}
     return group_logits(model, theta, OffsetGroup.zeros(theta, [ids] * len(lines["domain_id"])), lines)
 
@@ -335,7 +335,7 @@ def test_a_step_at_69102_domains_touches_those_in_the_batch(name):
     schema = Schema.of({"user_id": 50, "item_id": 40, "domain_id": domains})
     config = ModelConfig(name=name, embedding_dim=2, hidden=[3], tower=[2], heads=2)
     model = build_model(config, schema, 0)
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     assert sum(value.numel() for value in theta.dense.values()) < domains
     features = random_features(1024, schema.sizes)
     features["domain_id"] = features["domain_id"][features["domain_id"] % 300]
@@ -422,7 +422,7 @@ def test_partitioned_norm_averages_batches_by_what_was_seen():
 
 def test_a_step_moves_the_statistics_of_the_domains_in_the_batch():
     model = small_model("star")
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     features = {**random_features(9), "domain_id": torch.tensor([3, 0, 3, 0, 0, 1, 3, 3, 3])}
     InnerOptimizer(model, 0.1).gradients(theta, Batch(features, torch.zeros(9).double()))
     vectors = model.embeddings(features)

@@ -2,10 +2,10 @@
 
 from training.data.patch import Patch
 from training.frameworks.round import RoundContext
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 
-def negotiate(theta: Parameters, patch: Patch, run: RoundContext) -> None:
+def negotiate(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
     """One round of Domain Negotiation: lines 2 to 7 of Algorithm 1 on the domains of a patch.
 
     Every rank starts from the same theta and walks the domains of its own patch; the outer step takes the mean

@@ -3,10 +3,10 @@
 from training.data.domain_batches import shuffled_batches
 from training.data.patch import Patch
 from training.frameworks.round import RoundContext
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 
-def joint(theta: Parameters, patch: Patch, run: RoundContext) -> None:
+def joint(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
     """Minimises the mean loss over shuffled rows of all domains.
 
     Ranks take one batch each and step together by their mean gradient (synchronous data parallelism).

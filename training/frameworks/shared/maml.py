@@ -8,10 +8,10 @@ from torch import Tensor
 from training.data.patch import Batch, Patch
 from training.frameworks.inner_step import Forward, Leaves, mean_loss
 from training.frameworks.round import RoundContext
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 
-def maml(theta: Parameters, patch: Patch, run: RoundContext) -> None:
+def maml(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
     """For each batch of a walk, a step that makes one SGD step on most of its rows serve the others.
 
     Of the rows of a batch, which are of one domain or of a pack of whole small ones, a random share

@@ -9,10 +9,10 @@ from training.data.patch import Batch, Patch
 from training.frameworks.inner_step import Forward, Gradients, Leaves, mean_loss
 from training.frameworks.round import RoundContext, in_groups
 from training.frameworks.shared.maml import look_ahead
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 
-def mldg(theta: Parameters, patch: Patch, run: RoundContext) -> None:
+def mldg(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
     """Steps on groups of 1 / `framework.meta_share` batches, of which the last is of the meta-test domains.
 
     Minimises F(theta) + G(theta - rate * F'(theta)), F the loss on the other batches and G that on the last. Every
@@ -20,7 +20,7 @@ def mldg(theta: Parameters, patch: Patch, run: RoundContext) -> None:
     """
     framework = run.framework
 
-    def gradients(theta: Parameters, patch: Patch, group: list[np.ndarray]) -> Gradients:
+    def gradients(theta: SharedParameters, patch: Patch, group: list[np.ndarray]) -> Gradients:
         objective = partial(
             generalisation_loss,
             held_out=len(group[-1]) if len(group) > 1 else 0,

@@ -7,17 +7,17 @@ from torch import Tensor
 from training.data.patch import Patch
 from training.frameworks.inner_step import Gradients
 from training.frameworks.round import RoundContext, in_groups
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 
-def pcgrad(theta: Parameters, patch: Patch, run: RoundContext) -> None:
+def pcgrad(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
     """A step for every `framework.pcgrad_domains` batches of a walk, by the mean of their projected gradients.
 
     With thousands of domains not all can be compared with all in every step: those of a step are a random sample, and
     every batch is in one step of the epoch. Ranks compare batches of their own, and step by the mean over ranks.
     """
 
-    def gradients(theta: Parameters, patch: Patch, group: list[np.ndarray]) -> Gradients:
+    def gradients(theta: SharedParameters, patch: Patch, group: list[np.ndarray]) -> Gradients:
         found = [run.inner.gradients(theta, patch.batch(rows)) for rows in group]
         weights = projection_weights(gram_matrix(found).cpu(), run.rng)  # a GPU would be asked for each pair
         return combine(found, weights.to(theta.like))

@@ -2,10 +2,10 @@
 
 from training.data.patch import Patch
 from training.frameworks.round import RoundContext
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 
-def reptile(theta: Parameters, patch: Patch, run: RoundContext) -> None:
+def reptile(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
     """After each domain, an outer step towards where the inner steps on that domain alone have led.
 
     The inner optimiser starts anew in each domain. Ranks go through their own domains, and theta becomes the mean of

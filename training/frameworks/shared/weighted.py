@@ -8,7 +8,7 @@ from training.data.patch import Batch, Patch
 from training.data.schema import Schema
 from training.frameworks.inner_step import Forward, Leaves
 from training.frameworks.round import RoundContext
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 LOG_SIGMA = "log_sigma"
 
@@ -19,7 +19,7 @@ def add_uncertainty(model: nn.Module, schema: Schema) -> None:
     model.tables = {**model.tables, LOG_SIGMA: "domain_id"}
 
 
-def weighted(theta: Parameters, patch: Patch, run: RoundContext) -> None:
+def weighted(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
     """Alternate training on weighted losses; sigma is trained with the model and by the same steps."""
     run.descend(theta, patch, run.walk_batches(patch), weighted_loss)
 

@@ -1,8 +1,9 @@
 """From theta^S to theta^i of many domains: groups of like size, rounds of a framework, a stop that may keep none."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -22,24 +23,33 @@ from training.metrics import domain_auc
 from training.parameters.domain_offsets import DomainOffset, OffsetGroup
 from training.parameters.forward import MOST_DOMAINS, predict_group
 from training.parameters.frozen_statistics import frozen_statistics
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 MOST_ROWS = 32_768  # in a step of a group
 
 
+class Keep(Enum):
+    """Tells after which of its rounds `Adapter.adapt` returns a domain's offsets."""
+
+    NONE = "none"
+    LAST = "last"
+    ALL = "all"
+
+
 @dataclass
 class AdaptedDomain:
-    """A domain after some rounds.
+    """Holds the result of a domain's adaptation.
 
     Attributes:
-        specific: theta^i after each round that was asked for, by round.
-        val_auc: of theta^S and after each round, shape (rounds + 1,); NaN where validation has one class.
+        offsets: theta^i by round, counted from 1, for the rounds that `Adapter.adapt` was asked to keep.
+        val_auc: the validation AUC of theta^S, then after each round, shape (rounds + 1,). NaN if the domain's
+            validation rows have a single class.
     """
 
     domain_id: int
     rows_train: int
     rows_val: int
-    specific: dict[int, DomainOffset]
+    offsets: dict[int, DomainOffset]
     val_auc: np.ndarray
 
 
@@ -85,7 +95,9 @@ class Adapter:
 
     directions: Tensor | None = None
 
-    def __init__(self, model: nn.Module, theta: Parameters, helpers: HelperRows, settings: AdaptationSettings) -> None:
+    def __init__(
+        self, model: nn.Module, theta: SharedParameters, helpers: HelperRows, settings: AdaptationSettings
+    ) -> None:
         self.model, self.theta, self.helpers, self.settings = model, theta, helpers, settings
         self._dtype, self._device = theta.like.dtype, theta.like.device
         self._helper_rows = Rows(helpers.columns, self._dtype, self._device)
@@ -94,26 +106,29 @@ class Adapter:
         self,
         train: Columns,
         val: Columns,
-        domains: Sequence[int],
-        rounds: Mapping[int, int] | int,
-        keep: Sequence[int] | None = (),
+        rounds: Mapping[int, int],
+        keep: Keep,
         start: Mapping[int, DomainOffset] | None = None,
-        first_turn: int = 0,
+        rounds_done: int = 0,
     ) -> Iterator[AdaptedDomain]:
-        """Adapts the `domains` that have rows in `train`, and scores each round on `val`.
+        """Adapts domains in groups and scores each round on `val`.
 
         Args:
-            rounds: how many, for all or by domain.
-            keep: the rounds after which theta^i is wanted; None: the last.
-            start: theta^i to go on from; zero for a domain that is not in it.
-            first_turn: the number of the first round, for the draws.
+            train: the training rows, in any order.
+            val: the validation rows, in any order.
+            rounds: the number of rounds by domain_id. Domains without training rows are skipped.
+            keep: the rounds after which offsets are returned.
+            start: offsets to continue from by domain_id; the others start at zero.
+            rounds_done: the number of rounds that `start` has had. Random draws depend on the number of a round.
+
+        Yields:
+            The adapted domains, in no particular order.
         """
         train_rows, val_rows = (Rows(columns, self._dtype, self._device) for columns in (train, val))
-        wanted = [domain for domain in domains if domain in train_rows.rows_of]
-        of_domain = {domain: rounds if isinstance(rounds, int) else rounds[domain] for domain in wanted}
-        for members in self._groups(train_rows, of_domain):
+        rounds = {domain: count for domain, count in rounds.items() if domain in train_rows.rows_of}
+        for domains in self._groups(train_rows, rounds):
             yield from self._adapt_group(
-                members, train_rows, val_rows, of_domain[members[0]], keep, start or {}, first_turn
+                domains, train_rows, val_rows, rounds[domains[0]], keep, start or {}, rounds_done
             )
 
     def save(self, folder: Path) -> None:
@@ -125,7 +140,7 @@ class Adapter:
         self.helpers.save(helpers_path(folder))
 
     @classmethod
-    def load(cls, folder: Path, model: nn.Module, theta: Parameters, settings: AdaptationSettings) -> "Adapter":
+    def load(cls, folder: Path, model: nn.Module, theta: SharedParameters, settings: AdaptationSettings) -> "Adapter":
         """The adapter that `save` left; `theta` is where the model is."""
         adapter = cls(model, theta, HelperRows.load(helpers_path(folder)), settings)
         if _directions_path(folder).exists():
@@ -155,13 +170,13 @@ class Adapter:
         train: Rows,
         val: Rows,
         rounds: int,
-        keep: Sequence[int] | None,
+        keep: Keep,
         start: Mapping[int, DomainOffset],
-        first_turn: int,
+        rounds_done: int,
     ) -> Iterator[AdaptedDomain]:
         zero = [self._zero(train, domain) for domain in domains]
         group = OffsetGroup.stack(self.theta, [start.get(d, z) for d, z in zip(domains, zero, strict=True)])
-        run = GroupContext(
+        context = GroupContext(
             model=self.model,
             theta=self.theta,
             domains=domains,
@@ -169,26 +184,25 @@ class Adapter:
             reservoir=(self.helpers, self._helper_rows),
             directions=self.directions,
             settings=self.settings,
-            turn=first_turn,
+            round_number=rounds_done,
         )
-        aucs, specifics = [self._val_auc(group, domains, val)], {}
-        wanted = {rounds} if keep is None else set(keep)
-        for turn in range(1, rounds + 1):
-            run = replace(run, turn=first_turn + turn)
+        aucs, offsets = [self._val_auc(group, domains, val)], {}
+        for index in range(1, rounds + 1):
+            context = replace(context, round_number=rounds_done + index)
             self.model.train()
-            run.seed_dropout()
+            context.seed_dropout()
             with frozen_statistics(self.model):
-                SPECIFIC[self.settings.rounds[turn - 1]](group, run)
+                SPECIFIC[self.settings.rounds[index - 1]](group, context)
             aucs.append(self._val_auc(group, domains, val))
-            if turn in wanted:
-                specifics[turn] = group.unstack(self.theta)
-        for index, domain in enumerate(domains):
+            if keep is Keep.ALL or (keep is Keep.LAST and index == rounds):
+                offsets[index] = group.unstack(self.theta)
+        for position, domain in enumerate(domains):
             yield AdaptedDomain(
                 domain,
                 len(train.rows_of[domain]),
                 len(val.rows_of.get(domain, ())),
-                {turn: every[index] for turn, every in specifics.items()},
-                np.array([auc[index] for auc in aucs]),
+                {index: by_position[position] for index, by_position in offsets.items()},
+                np.array([auc[position] for auc in aucs]),
             )
 
     def _zero(self, train: Rows, domain: int) -> DomainOffset:

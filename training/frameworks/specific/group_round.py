@@ -16,7 +16,7 @@ from training.frameworks.specific.helper_rows import HelperRows
 from training.parameters.adam import adam_, bias_corrected
 from training.parameters.domain_offsets import OffsetGroup
 from training.parameters.forward import group_logits
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 Lines = tuple[dict[str, Tensor], Tensor, Tensor]  # features, labels, weights of a line of rows for each domain
 
@@ -42,27 +42,27 @@ class GroupContext:
     Attributes:
         domains: their ids; none has more rows in `train` than the next.
         reservoir: the helper domains, and their rows.
-        directions: see training/subspace.py.
-        turn: the number of the round; (seed, domain, turn) decides helpers and order of rows.
+        directions: see subspace_directions.py.
+        round_number: counts from 1; (seed, domain, round_number) decides helpers and order of rows.
         memory: what a framework keeps from one round of these domains to the next.
     """
 
     model: nn.Module
-    theta: Parameters
+    theta: SharedParameters
     domains: Sequence[int]
     train: Rows
     reservoir: tuple[HelperRows, Rows]
     directions: Tensor | None
     settings: AdaptationSettings
-    turn: int
+    round_number: int
     memory: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _rngs(self) -> list[np.random.Generator]:
-        return [np.random.default_rng([self.settings.seed, domain, self.turn]) for domain in self.domains]
+        return [np.random.default_rng([self.settings.seed, domain, self.round_number]) for domain in self.domains]
 
     def seed_dropout(self) -> None:
-        first = np.random.default_rng([self.settings.seed, self.domains[0], self.turn])
+        first = np.random.default_rng([self.settings.seed, self.domains[0], self.round_number])
         torch.manual_seed(int(first.integers(2**62)))
 
     def helper_batches(self) -> Iterator[Lines]:
@@ -111,7 +111,7 @@ class GroupContext:
         if not torch.isfinite(by_domain).all():
             domain = domains[int(torch.isfinite(by_domain).logical_not().nonzero()[0])]
             raise UserError(
-                f"loss of theta^i of domain_id {domain} is not finite in round {self.turn}: "
+                f"loss of theta^i of domain_id {domain} is not finite in round {self.round_number}: "
                 "a lower framework.dr_inner_lr may help"
             )
         found = torch.autograd.grad(by_domain.sum(), list(leaves.values()), allow_unused=True)

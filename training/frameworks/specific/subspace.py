@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from training.frameworks.specific.group_round import GroupContext
 from training.parameters.domain_offsets import OffsetGroup, unflatten
 from training.parameters.forward import PREDICT_ROWS, shared_logits
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 STEPS = 50
 
@@ -24,13 +24,13 @@ def subspace(group: OffsetGroup, run: GroupContext) -> None:
         flat = {name: column.flatten(0, 1) for name, column in features.items()}
         logits, slopes = slopes_along(run.directions, run.model, run.theta, flat)
         run.memory["slopes"] = slopes.unflatten(0, shape), logits.unflatten(0, shape), labels, weights
-    place = most_probable(*run.memory["slopes"], precision=10 ** ((1 - run.turn) / 2))
+    place = most_probable(*run.memory["slopes"], precision=10 ** ((1 - run.round_number) / 2))
     group.dense = unflatten(place.to(run.directions) @ run.directions, run.theta)
 
 
 @torch.no_grad()
 def slopes_along(
-    directions: Tensor, model: nn.Module, theta: Parameters, features: dict[str, Tensor]
+    directions: Tensor, model: nn.Module, theta: SharedParameters, features: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """The logits of theta^S, shape (rows,), and how they change along each direction, shape (rows, rank).
 

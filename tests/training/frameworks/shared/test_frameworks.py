@@ -15,7 +15,7 @@ from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.round import RoundContext
 from training.models import MODELS
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 LR = 0.01
 ROWS = random_rows(40)
@@ -24,7 +24,7 @@ ROWS = random_rows(40)
 def run_rounds(framework, model, rounds, settings, columns=ROWS):
     """Trains a copy of `model` for some rounds over the same patch."""
     model = copy.deepcopy(model)
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float64)
     inner = InnerOptimizer(model, LR)
     rng = np.random.default_rng(3)
@@ -94,7 +94,7 @@ def test_frozen_vectors_stay_as_they_were():
 def test_progress_counts_every_row():
     for name, framework in LEARNED.items():
         model = small_model(framework=name)
-        theta = Parameters.of(model)
+        theta = SharedParameters.of(model)
         patch = Patch(ROWS, theta.features_of, torch.device("cpu"), torch.float64)
         seen = []
         run = RoundContext(InnerOptimizer(model, LR, seen.append), *settings_of(), Ranks(), np.random.default_rng(0))

@@ -30,9 +30,9 @@ from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.round import RoundContext, in_groups
 from training.frameworks.shared.pcgrad import projection_weights
-from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.helper_rows import HelperRows
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 LR = 0.01
 ROWS = random_rows(40)
@@ -41,7 +41,7 @@ META_LR = 0.3
 
 def learn(name, model, rounds=1, columns=ROWS, batch_size=8, **framework):
     """Trains `model` for some rounds over the same patch, which is returned."""
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float64)
     settings = FrameworkConfig(**{"outer_lr": 0.5, **framework}), TrainingConfig(batch_size=batch_size)
     run = RoundContext(InnerOptimizer(model, LR), *settings, Ranks(), np.random.default_rng(3))
@@ -221,10 +221,10 @@ def test_finetuning_in_groups_is_a_pass_over_the_own_rows_of_one_domain_at_a_tim
     """After one round of DR, whose result is taken as given, two rounds of finetuning."""
     train, val = random_rows(60, seed=1), random_rows(30, seed=2)
     model = small_model()
-    adapter = Adapter(model, Parameters.of(model), HelperRows.of(train, 5, 0), FINETUNE)
-    for one in adapter.adapt(train, val, range(4), 3, keep=range(1, 4)):
+    adapter = Adapter(model, SharedParameters.of(model), HelperRows.of(train, 5, 0), FINETUNE)
+    for one in adapter.adapt(train, val, dict.fromkeys(range(4), 3), Keep.ALL):
         expected = copy.deepcopy(model)
-        add_specific(expected, one.specific[1], adapter.theta)
+        add_specific(expected, one.offsets[1], adapter.theta)
         for turn in (2, 3):
             own = np.flatnonzero(train["domain_id"] == one.domain_id)
             order = np.random.default_rng([5, one.domain_id, turn]).permutation(own)
@@ -232,7 +232,7 @@ def test_finetuning_in_groups_is_a_pass_over_the_own_rows_of_one_domain_at_a_tim
             for begin in range(0, len(order), 6):
                 adam.step(loss_of(expected, train, order[begin : begin + 6]))
         actual = copy.deepcopy(model)
-        add_specific(actual, one.specific[3], adapter.theta)
+        add_specific(actual, one.offsets[3], adapter.theta)
         assert_close(named(actual), named(expected))
 
 

@@ -16,16 +16,17 @@ from tests.support.reference import (
     random_rows,
     small_model,
 )
-from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.helper_rows import HelperRows, choose_helper_domains
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.models import MODELS
-from training.parameters.forward import predict, predict_specific
+from training.parameters.forward import predict, predict_adapted
 from training.parameters.remote_tables import StoredTable
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 ROUNDS = 2
 SETTINGS = replace(SPECIFIC_SETTINGS, rounds=("dr",) * ROUNDS)
+ALL_ROUNDS = dict.fromkeys(range(4), ROUNDS)
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 
 
@@ -37,7 +38,7 @@ def model(request):
 
 
 def make_adapter(model, settings=SETTINGS, train=TRAIN):
-    return Adapter(model, Parameters.of(model), HelperRows.of(train, 5, 0), settings)
+    return Adapter(model, SharedParameters.of(model), HelperRows.of(train, 5, 0), settings)
 
 
 def algorithm_2(model, domain, helpers):
@@ -77,18 +78,18 @@ def step(adam, walker, columns, rows, may_change):
 def test_dr_in_groups_is_algorithm_2_one_domain_at_a_time(model):
     adapter = make_adapter(model)
     shared = named(copy.deepcopy(model))
-    adapted = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, range(4), ROUNDS, keep=None)}
+    adapted = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, ALL_ROUNDS, Keep.LAST)}
     assert sorted(adapted) == [0, 1, 2, 3]
     assert_close(named(model), shared)
 
-    logits = predict(model, Parameters.of(model), VAL)
-    specific = {domain: one.specific[ROUNDS] for domain, one in adapted.items()}
-    actual = predict_specific(model, adapter.theta, VAL, specific, logits)
+    logits = predict(model, SharedParameters.of(model), VAL)
+    specific = {domain: one.offsets[ROUNDS] for domain, one in adapted.items()}
+    actual = predict_adapted(model, adapter.theta, VAL, specific, logits)
     for domain in range(4):
         expected = algorithm_2(model, domain, adapter.helpers)
         rows = VAL["domain_id"] == domain
         np.testing.assert_allclose(
-            actual[rows], predict(expected, Parameters.of(expected), VAL)[rows], rtol=0, atol=1e-6
+            actual[rows], predict(expected, SharedParameters.of(expected), VAL)[rows], rtol=0, atol=1e-6
         )
         offsets = torch.cat([(named(expected)[n] - shared[n]).flatten() for n in adapter.theta.dense])
         torch.testing.assert_close(specific[domain].dense, offsets, rtol=0, atol=1e-6)
@@ -98,7 +99,7 @@ def test_dr_in_groups_is_algorithm_2_one_domain_at_a_time(model):
 
 
 def test_tables_in_the_files_of_two_ranks_give_what_whole_tables_give(model):
-    theta = Parameters.of(model)
+    theta = SharedParameters.of(model)
     stored = replace(theta, tables=dict(theta.tables))
     for name, table in theta.tables.items():
         if theta.vocabulary_of[name] != "domain_id":
@@ -109,45 +110,48 @@ def test_tables_in_the_files_of_two_ranks_give_what_whole_tables_give(model):
     adapted = []
     for one in (theta, stored):
         adapter = Adapter(model, one, helpers, SETTINGS)
-        adapted.append(list(adapter.adapt(TRAIN, VAL, range(4), ROUNDS, keep=None)))
+        adapted.append(list(adapter.adapt(TRAIN, VAL, ALL_ROUNDS, Keep.LAST)))
         np.testing.assert_allclose(predict(model, one, VAL), predict(model, theta, VAL), rtol=0, atol=1e-9)
     for whole, other in zip(*adapted, strict=True):
-        torch.testing.assert_close(whole.specific[ROUNDS].dense, other.specific[ROUNDS].dense, rtol=0, atol=1e-9)
-        for name, rows in whole.specific[ROUNDS].rows.items():
-            torch.testing.assert_close(rows, other.specific[ROUNDS].rows[name], rtol=0, atol=1e-9)
+        torch.testing.assert_close(whole.offsets[ROUNDS].dense, other.offsets[ROUNDS].dense, rtol=0, atol=1e-9)
+        for name, rows in whole.offsets[ROUNDS].rows.items():
+            torch.testing.assert_close(rows, other.offsets[ROUNDS].rows[name], rtol=0, atol=1e-9)
 
 
 def test_a_domain_comes_out_alike_alone_and_beside_larger_ones(model):
     adapter = make_adapter(model)
     assert len({-(-rows // SETTINGS.batch_size) for rows in np.bincount(TRAIN["domain_id"])}) > 1
-    together = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, range(4), ROUNDS, keep=None)}
+    together = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, ALL_ROUNDS, Keep.LAST)}
     for domain in range(4):
-        [alone] = adapter.adapt(TRAIN, VAL, [domain], ROUNDS, keep=None)
+        [alone] = adapter.adapt(TRAIN, VAL, {domain: ROUNDS}, Keep.LAST)
         torch.testing.assert_close(
-            alone.specific[ROUNDS].dense, together[domain].specific[ROUNDS].dense, rtol=0, atol=1e-9
+            alone.offsets[ROUNDS].dense, together[domain].offsets[ROUNDS].dense, rtol=0, atol=1e-9
         )
         np.testing.assert_allclose(alone.val_auc, together[domain].val_auc)
 
 
 def test_only_rows_of_the_domains_own_training_data_get_an_offset(model):
-    [one] = make_adapter(model).adapt(TRAIN, VAL, [2], 1, keep=None)
+    [one] = make_adapter(model).adapt(TRAIN, VAL, {2: 1}, Keep.LAST)
     own = TRAIN["domain_id"] == 2
-    for feature, ids in one.specific[1].ids.items():
+    for feature, ids in one.offsets[1].ids.items():
         assert ids.tolist() == np.unique(TRAIN[feature][own]).tolist()
 
 
 def test_rounds_can_be_taken_one_after_the_other(model):
     adapter = make_adapter(model)
-    [at_once] = adapter.adapt(TRAIN, VAL, [1], 2, keep=None)
-    [first] = adapter.adapt(TRAIN, VAL, [1], 1, keep=None)
-    [second] = adapter.adapt(TRAIN, VAL, [1], 1, keep=None, start={1: first.specific[1]}, first_turn=1)
-    torch.testing.assert_close(at_once.specific[2].dense, second.specific[1].dense, rtol=0, atol=1e-12)
+    [at_once] = adapter.adapt(TRAIN, VAL, {1: 2}, Keep.LAST)
+    [first] = adapter.adapt(TRAIN, VAL, {1: 1}, Keep.LAST)
+    [second] = adapter.adapt(TRAIN, VAL, {1: 1}, Keep.LAST, start={1: first.offsets[1]}, rounds_done=1)
+    torch.testing.assert_close(at_once.offsets[2].dense, second.offsets[1].dense, rtol=0, atol=1e-12)
 
 
 def test_a_domain_without_validation_rows_has_no_auc_and_one_without_training_rows_is_left_out(model):
     train = {name: column[TRAIN["domain_id"] != 3] for name, column in TRAIN.items()}
     val = {name: column[VAL["domain_id"] != 1] for name, column in VAL.items()}
-    adapted = {one.domain_id: one for one in make_adapter(model, train=train).adapt(train, val, range(4), 1)}
+    adapted = {
+        one.domain_id: one
+        for one in make_adapter(model, train=train).adapt(train, val, dict.fromkeys(range(4), 1), Keep.NONE)
+    }
     assert sorted(adapted) == [0, 1, 2]
     assert np.isnan(adapted[1].val_auc).all()
     assert adapted[1].rows_val == 0
@@ -188,7 +192,7 @@ def test_as_many_domains_adapt_together_as_fit_into_a_step(monkeypatch):
     sizes = [1, 3, 5, 6, 6, 9, 30]  # rows in a step: 5, 5, 5 for the helpers' five, 6, 6, 8, 8
     train = {**random_rows(sum(sizes), seed=1), "domain_id": np.repeat(np.arange(7), sizes)}
     adapter = make_adapter(small_model("mlp"), replace(SETTINGS, batch_size=8), train)
-    assert list(adapter.adapt(train, VAL, range(7), rounds=1)) == []
+    assert list(adapter.adapt(train, VAL, dict.fromkeys(range(7), 1), Keep.NONE)) == []
     assert together == [[0, 1, 2], [3, 4], [5, 6]]
 
 

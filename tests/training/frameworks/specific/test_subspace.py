@@ -9,12 +9,12 @@ import torch
 from scipy.optimize import minimize
 
 from tests.support.reference import SPECIFIC_SETTINGS, loss_of, named, random_rows, small_model
-from training.frameworks.specific.adapter import Adapter
+from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.helper_rows import HelperRows
 from training.frameworks.specific.subspace import most_probable
 from training.frameworks.specific.subspace_directions import find_directions
 from training.parameters.domain_offsets import unflatten
-from training.parameters.shared import Parameters
+from training.parameters.shared import SharedParameters
 
 ROUNDS = 3
 SETTINGS = replace(SPECIFIC_SETTINGS, rounds=("subspace",) * ROUNDS)
@@ -22,7 +22,7 @@ TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 
 
 def make_adapter(model, rank=3):
-    adapter = Adapter(model, Parameters.of(model), HelperRows.of(TRAIN, 5, 0), SETTINGS)
+    adapter = Adapter(model, SharedParameters.of(model), HelperRows.of(TRAIN, 5, 0), SETTINGS)
     values = sum(value.numel() for value in adapter.theta.dense.values())
     adapter.directions = torch.randn(rank, values, dtype=torch.float64, generator=torch.manual_seed(0)) / 5
     return adapter
@@ -42,7 +42,7 @@ def test_each_domain_gets_its_most_probable_place_among_the_directions_and_later
     loss_of(model, TRAIN, np.arange(60))  # gives it statistics, if it keeps any
     adapter = make_adapter(model)
     sizes = []
-    for one in adapter.adapt(TRAIN, VAL, range(4), ROUNDS, keep=range(1, ROUNDS + 1)):
+    for one in adapter.adapt(TRAIN, VAL, dict.fromkeys(range(4), ROUNDS), Keep.ALL):
         own = np.flatnonzero(TRAIN["domain_id"] == one.domain_id)
         rows = np.random.default_rng([5, one.domain_id, 1]).permutation(own)[: SETTINGS.most_rows]
         sides = [
@@ -60,9 +60,9 @@ def test_each_domain_gets_its_most_probable_place_among_the_directions_and_later
 
             place = minimize(improbability, np.zeros(3), method="BFGS", options={"gtol": 1e-9}).x
             expected = torch.tensor(place) @ adapter.directions
-            assert torch.allclose(one.specific[turn].dense, expected, rtol=0, atol=1e-6)
-            assert all(not rows.any() for rows in one.specific[turn].rows.values())
-        sizes.append([one.specific[turn].dense.norm().item() for turn in range(1, ROUNDS + 1)])
+            assert torch.allclose(one.offsets[turn].dense, expected, rtol=0, atol=1e-6)
+            assert all(not rows.any() for rows in one.offsets[turn].rows.values())
+        sizes.append([one.offsets[turn].dense.norm().item() for turn in range(1, ROUNDS + 1)])
     assert (np.diff(sizes, axis=1) > 0).all()
 
 
