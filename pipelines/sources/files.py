@@ -19,7 +19,8 @@ def require_path(spark: SparkSession, path: str, key: str = "data.path") -> str:
     jvm_path = spark._jvm.org.apache.hadoop.fs.Path(path)
     file_system = jvm_path.getFileSystem(spark._jsc.hadoopConfiguration())
     if not file_system.globStatus(jvm_path):
-        raise UserError(f"input {path} does not exist: set {key}")
+        how = "; the first comment of the config file says how to get the data" if key == "data.path" else ""
+        raise UserError(f"input {path} does not exist: set {key}{how}")
     return path
 
 

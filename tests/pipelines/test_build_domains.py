@@ -277,7 +277,8 @@ def test_mistake_ends_the_job_with_one_line_and_exit_code_2(tmp_path):
     done = submit("local[1]", "pipelines/build_domains.py", "--config", str(config))
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert errors == ["error: input nowhere.csv does not exist: set data.path"]
+    hint = "set data.path; the first comment of the config file says how to get the data"
+    assert errors == [f"error: input nowhere.csv does not exist: {hint}"]
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 

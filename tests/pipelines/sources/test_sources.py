@@ -347,7 +347,7 @@ def test_sources_without_vectors_have_none(spark):
 
 @pytest.mark.parametrize("source", ["movielens", "movielens_1m", "amazon", "theme_click", "csv", "parquet", "delta"])
 def test_missing_input_is_named(spark, tmp_path, source):
-    with pytest.raises(UserError, match=r"input .*/nowhere\S* does not exist: set data\.path$"):
+    with pytest.raises(UserError, match=r"input .*/nowhere\S* does not exist: set data\.path; .* how to get"):
         read(spark, source, tmp_path / "nowhere")
 
 
