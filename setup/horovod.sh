@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Prints the path of a Horovod wheel for the active environment's torch, building it where the cache has none.
-# GPU=1 builds it against CUDA and NCCL instead of for the CPU alone.
+# Prints the path of a Horovod wheel that fits the active environment's torch. Builds the wheel if the cache lacks it.
+# GPU=1 builds for CUDA and NCCL; without it the wheel is for CPUs only.
 #
-# Horovod 0.28.1 fixes C++14 in its build, which current torch headers refuse: a compiler wrapper whose last
-# argument is -std=c++20 has the last word; nvcc takes the option only once, so there it is replaced. torch's own C++
-# ABI and Python's decide which wheel fits. NCCL is the one that torch brings, under the name that a linker looks for.
+# Horovod 0.28.1 compiles with -std=c++14, but the headers of current torch versions need C++20. Wrappers around the
+# compilers change that: g++ obeys the last -std option, so its wrapper appends one; nvcc accepts the option only once,
+# so its wrapper replaces it. A wheel fits one version of torch and one of Python, which are in the name of its cache
+# folder. NCCL comes with torch; the link gives its library the name that the linker looks for.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 tag=$(python -c 'import sys, torch; print(f"torch{torch.__version__}-py{sys.version_info[0]}{sys.version_info[1]}")')
@@ -29,11 +30,11 @@ if ! ls "$cache"/horovod-*.whl >/dev/null 2>&1; then
   fi
   export CXX="$work/g++20" LDFLAGS=-s CMAKE_POLICY_VERSION_MINIMUM=3.5
   export CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) MAKEFLAGS=" "
-  echo "building Horovod for $tag: a few minutes, once on this machine" >&2
+  echo "setup: building Horovod for $tag; this takes a few minutes, once per machine" >&2
   if ! python -m pip wheel --no-deps --no-build-isolation --no-binary horovod --require-hashes \
       -r "$here/horovod.requirements.txt" -w "$work" > "$work/log" 2>&1; then
     grep -m 10 -i -A 3 "error:\|CMake Error" "$work/log" >&2 || tail -n 40 "$work/log" >&2
-    echo "Horovod did not build; what its log says first is above" >&2
+    echo "setup: Horovod did not build; the first errors of its log are above" >&2
     exit 1
   fi
   mkdir -p "$cache"
