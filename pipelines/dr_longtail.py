@@ -20,6 +20,7 @@ from pipelines.engine import tables
 from pipelines.engine.session import run_job
 from pipelines.tasks.adapt_domains import ModelKey, find_specific, map_domains
 from training.artifacts import domain_parameters
+from training.artifacts.domain_parameters import DomainRow
 from training.artifacts.model_names import model_path
 from training.artifacts.model_store import read_manifest
 from training.config import Config
@@ -78,7 +79,8 @@ def adapt(rows: DataFrame, rounds: dict[int, int], buckets: list[int], key: Mode
     dtype = key.config.framework.specific_dtype
 
     def to_row(adapted: AdaptedDomain, bucket: int, theta: SharedParameters) -> dict:
-        return domain_parameters.to_row(adapted, rounds[adapted.domain_id], key.specific, bucket, theta, dtype)
+        row = DomainRow.of(adapted, rounds[adapted.domain_id], key.specific, bucket)
+        return domain_parameters.to_row(row, theta, dtype)
 
     return map_domains(rows, rounds, buckets, key, Keep.LAST, to_row, domain_parameters.SCHEMA)
 

@@ -28,8 +28,10 @@ from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks import SHARED, SPECIFIC
 from training.frameworks.specific.adapter import Adapter, adaptation_settings
-from training.loop.head_domains import gather_adapter
-from training.train import refuse_idle_ranks, train
+from training.loop.gather_adapter import gather_adapter
+from training.loop.open_run import refuse_idle_ranks
+from training.loop.training_run import Workers
+from training.train import train
 
 SUMMARY = {
     "framework",
@@ -86,7 +88,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_checkpoint_is
         with pytest.raises(UserError, match=r"loss is nan in step \d+, in a batch of domain_id .*3"):
             train(built.config(*settings, "training.epochs=3"))
     assert train(built.config(*settings, "training.epochs=3"))["epochs"] == 3
-    assert capfd.readouterr().err.count("going on after epoch 1") == 2
+    assert capfd.readouterr().err.count("resuming after epoch 1") == 2
 
 
 def test_a_torn_checkpoint_is_passed_over(built, tmp_path):
@@ -354,7 +356,7 @@ def test_two_ranks_train_and_rank_0_prints_the_summary(built, tmp_path, framewor
 
 def assert_directions_are_those_of_one_rank(config, snapshot, best_epoch):
     shared = load_theta(model_path(config, shared_version(config, snapshot.version)), config)
-    alone = gather_adapter(*shared, config, snapshot, Ranks()).directions
+    alone = gather_adapter(*shared, Workers(config=config, snapshot=snapshot, ranks=Ranks())).directions
     name = shared_version(config, snapshot.version)
     folder = model_path(config, specific_version(config, name, trained_state(best_epoch)))
     of_two = Adapter.load(folder, *shared, adaptation_settings(config)).directions

@@ -1,1 +1,1 @@
-"""What a trained model is on disk, and its name."""
+"""Stores trained models on disk and names them."""

@@ -1,24 +1,23 @@
-"""theta^S on disk, as the jobs read it.
+"""Stores theta^S on disk, and opens it for the jobs and for serving.
 
-MODEL/theta has the tensors by name (safetensors), frozen vectors (NPY, links to the files that the trainer read) and a
-manifest (JSON: what it was made from, by which commit and when), MODEL/shards the rows of sharded tables.
+The model's folder holds
+    theta/   tensors by name (safetensors), frozen vectors (NPY, hard links to the files that training read), and a
+             manifest (JSON) of what the model was made from
+    shards/  the rows of sharded tables
 """
 
+from __future__ import annotations
+
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from training.artifacts.model_names import trained_state
 from training.artifacts.provenance import made_now
-from training.config import Config
 from training.data.frozen_vectors import open_vectors
 from training.data.schema import Schema
-from training.data.snapshot import Snapshot
-from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks import prepare
@@ -26,46 +25,62 @@ from training.models import make_model
 from training.parameters.shard_files import attach_stored_tables, save_shards
 from training.parameters.shared import SharedParameters
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import nn
+
+    from training.config import Config
+    from training.data.snapshot import Snapshot
+    from training.distributed.ranks import Ranks
+
 FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"
 
 
-def save_theta(
-    model_path: Path,
-    model: nn.Module,
-    theta: SharedParameters,
-    snapshot: Snapshot,
-    ranks: Ranks,
-    progress: dict,
-    frozen: Mapping[str, Path],
-    origin: str | None,
-    config: Config,
-) -> None:
-    """Writes all parameters and statistics, and what they were made from. Every rank must call it.
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    """Records what a theta^S was trained from, for its manifest.
 
-    Args:
-        frozen: by vocabulary the file that its frozen vectors were read from.
-        origin: the name of the model that training started from; None: from values as they were drawn.
+    Attributes:
+        config: the settings of the run.
+        snapshot: the tables that it read.
+        vector_files: for each vocabulary with frozen vectors, the file that holds them.
+        started_from: the name of the model that training started from, or None if the values were drawn.
+        progress: how far training came.
     """
+
+    config: Config
+    snapshot: Snapshot
+    vector_files: Mapping[str, Path]
+    started_from: str | None
+    progress: dict
+
+
+def save_theta(
+    model_path: Path, model: nn.Module, theta: SharedParameters, ranks: Ranks, record: TrainingRecord
+) -> None:
+    """Stores all parameters and statistics of a trained model, with a manifest. Every rank must call it."""
     if theta.shards:
         names = {vocabulary: theta.sharded_tables(vocabulary) for vocabulary in theta.shards}
         save_shards(model_path / SHARDS, theta.shards, ranks, names)
     manifest = {
-        "table_version": snapshot.version,
-        "schema": snapshot.schema.to_json(),
-        "frozen": sorted(frozen),
-        "progress": progress,
-        "started_from": origin,
-        "made": {**made_now(), "config": asdict(config)},
+        "table_version": record.snapshot.version,
+        "schema": record.snapshot.schema.to_json(),
+        "frozen": sorted(record.vector_files),
+        "progress": record.progress,
+        "started_from": record.started_from,
+        "made": {**made_now(), "config": asdict(record.config)},
     }
     if ranks.is_root:
         tensors = {name: value for name, value in model.state_dict().items() if name not in theta.frozen}
-        files = {FROZEN.format(vocabulary): path for vocabulary, path in frozen.items()}
+        files = {FROZEN.format(vocabulary): path for vocabulary, path in record.vector_files.items()}
         tensor_folder.save(model_path / FOLDER, tensors, manifest, files)
     ranks.wait()
 
 
 def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, SharedParameters]:
-    """The module with its parameters memory-mapped from disk, so that processes of one machine share them."""
+    """Opens a stored model. Its parameters are memory-mapped, so the processes of a machine share them."""
     tensors, manifest = tensor_folder.load(model_path / FOLDER)
     schema = Schema.from_json(manifest["schema"])
     frozen = {
@@ -74,7 +89,8 @@ def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, SharedParam
     with torch.device("meta"):
         model = make_model(config.model, schema.with_one_id(config.training.sharded), 0, frozen)
         prepare(model, schema, config.framework)
-    tensors |= {name: frozen[model.tables[name]] for name in SharedParameters.of(model).frozen}
+    theta = SharedParameters.of(model)
+    tensors |= {name: frozen[theta.vocabulary_of[name]] for name in theta.frozen}
     model.load_state_dict(tensors, assign=True)
     theta = SharedParameters.of(model)
     attach_stored_tables(theta, model_path / SHARDS, schema, config)
@@ -82,17 +98,21 @@ def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, SharedParam
 
 
 def is_stored(model_path: Path) -> bool:
-    """Whether there is a theta^S at `model_path`."""
+    """Returns whether the folder `model_path` holds a theta^S."""
     return (model_path / FOLDER).exists()
 
 
 def state_of(manifest: dict) -> str:
-    """The state of theta^S, see training/artifacts/model_names.py."""
+    """Returns the state of a theta^S, a part of the model's name (see training/artifacts/model_names.py)."""
     return manifest.get("state", trained_state(manifest["progress"]["best_epoch"]))
 
 
 def read_manifest(model_path: Path) -> dict:
-    """What theta^S was made from: table_version, schema, frozen, progress. Raises UserError if there is none."""
+    """Returns what a theta^S was made from: table_version, schema, frozen, progress and more.
+
+    Raises:
+        UserError: no theta^S is stored in `model_path`.
+    """
     if not is_stored(model_path):
         raise UserError(f"model {model_path} does not exist: run training/train.py with the same config and settings")
     return json.loads((model_path / FOLDER / tensor_folder.STATE).read_text())

@@ -13,7 +13,8 @@ from training.data.snapshot import take_snapshot
 from training.distributed.ranks import Ranks
 from training.frameworks.specific.adapter import Keep
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
-from training.loop.head_domains import gather_adapter
+from training.loop.gather_adapter import gather_adapter
+from training.loop.training_run import Workers
 from training.metrics import domain_auc
 from training.parameters.forward import predict, predict_adapted
 from training.train import train
@@ -60,7 +61,8 @@ class Study:
         As the jobs do, but over all domains at once, whether head or tail; and theta^i is not kept, for a thousand of
         them are a thousand networks: the rows of `split` are scored after each round, and then the rounds are chosen.
         """
-        adapter = gather_adapter(self.model, self.theta, config, self.rows.snapshot, Ranks())
+        workers = Workers(config=config, snapshot=self.rows.snapshot, ranks=Ranks())
+        adapter = gather_adapter(self.model, self.theta, workers)
         train_rows, rows = self.rows["train"], self.rows[split]
         turns = range(1, len(adapter.settings.rounds) + 1)
         rounds_of = dict.fromkeys(np.unique(train_rows["domain_id"]).tolist(), len(turns))

@@ -1,1 +1,1 @@
-"""How a training run proceeds."""
+"""The stages of a training run: open_run, learn_shared, learn_specific, summarize."""

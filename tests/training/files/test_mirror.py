@@ -88,7 +88,7 @@ def test_two_machines_train_out_of_a_bucket_and_two_new_ones_go_on(built, bucket
     settings = [*common, f"root={bucket}"]
     two_machines(built, [*settings, "training.epochs=1"], tmp_path / "first")
     parts, stderr = two_machines(built, [*settings, "training.epochs=2"], tmp_path / "second")
-    assert "going on after epoch 1" in stderr
+    assert "resuming after epoch 1" in stderr
     local = [*common, built.copy(tmp_path)]
     once, _ = two_machines(built, local, tmp_path / "unused")
     assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
