@@ -10,14 +10,14 @@ from functools import partial
 
 from training.command import exit_with_user_errors, explaining_full_disk
 from training.config import Config, parse_arguments
-from training.distributed.elastic import Pinned, is_elastic, run_elastically
+from training.distributed.elastic import PinnedState, is_elastic, run_elastically
 from training.loop.learn_shared import learn_shared
 from training.loop.learn_specific import learn_specific
 from training.loop.open_run import open_run
 from training.loop.summarize import summarize
 
 
-def train(config: Config, pinned: Pinned | None = None) -> dict:
+def train(config: Config, pinned: PinnedState | None = None) -> dict:
     """Runs all stages of training on this rank and returns the summary.
 
     Args:

@@ -1,4 +1,4 @@
-"""Run by test_watch.py: rank 1 does not come to the second collective."""
+"""A run of two ranks in which rank 1 never reaches the second collective; test_stall_watch.py starts it."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from training.distributed.ranks import Ranks
 def main(fault):
     ranks = Ranks()
     ranks.gather("first", np.zeros(1))
-    ranks.watch.place = "round 3 of epoch 2"
-    time.sleep(1)  # this is told to the others
+    ranks.watch.activity = "round 3 of epoch 2"
+    time.sleep(1)  # the watch reports the activity meanwhile
     if ranks.rank == 1:
         if fault == "hangs":
             time.sleep(300)

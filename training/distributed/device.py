@@ -1,4 +1,4 @@
-"""Where and how torch computes."""
+"""Chooses the device that torch computes on, and how many threads it uses."""
 
 import ctypes
 import os
@@ -12,19 +12,22 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 
 
 def choose_device(name: str, local_rank: int, local_size: int) -> torch.device:
-    """The device of one of `local_size` processes on this machine: `auto` takes a GPU where there is one.
+    """Returns the device for process `local_rank` of the `local_size` processes on this machine.
+
+    Args:
+        name: cpu, cuda, or auto, which takes a GPU if torch finds any.
 
     Raises:
-        UserError: `name` is cuda and there is none, or fewer than processes.
+        UserError: `name` is cuda but torch finds no GPU, or the machine has fewer GPUs than processes.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("training.device is cuda, but torch finds no GPU: set training.device=cpu")
     if name != "cpu" and torch.cuda.is_available():
-        found = torch.cuda.device_count()
-        if local_size > found:
+        gpus = torch.cuda.device_count()
+        if local_size > gpus:
             raise UserError(
-                f"there are {local_size} ranks on this machine, which has {found} GPU{'s' * (found > 1)}: "
-                "start one for each GPU, or set training.device=cpu"
+                f"there are {local_size} ranks on this machine, which has {gpus} GPU{'s' * (gpus > 1)}: "
+                "start one rank for each GPU, or set training.device=cpu"
             )
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
@@ -35,17 +38,19 @@ def choose_device(name: str, local_rank: int, local_size: int) -> torch.device:
 
 
 def use_cpu(threads: int) -> None:
-    """Sets the threads of this process, and saves it two wastes of time.
+    """Sets the number of torch's threads, and tunes this process for small steps on a CPU.
 
-    Numbers too small for a normal float become zero: the Adam moments of a unit that no longer learns decay into that
-    range, where the CPU is ten times slower. And up to 1 GiB of freed memory is kept: groups of theta^i make and free
-    tensors of many megabytes in every step, and pages that come anew from the system cost a tenth of the time of DR.
+    Subnormal numbers are flushed to zero. The Adam moments of a unit that no longer learns decay into that range,
+    where the CPU is ten times slower.
+
+    Up to 1 GiB of freed memory stays with the process. Adapting groups of domains allocates and frees tensors of many
+    megabytes in every step; fetching those pages from the system again takes a tenth of the time of DR.
     """
     for kind in (np.float32, np.float64):
-        np.finfo(kind)  # NumPy looks these limits up once, and warns where it finds no subnormal numbers
+        np.finfo(kind)  # NumPy caches these limits, and warns if it first reads them with subnormals flushed
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):  # glibc has it
+    if hasattr(library, "mallopt"):  # only glibc has it
         library.mallopt(MMAP_THRESHOLD, 32 << 20)
         library.mallopt(TRIM_THRESHOLD, 1 << 30)

@@ -1,51 +1,51 @@
-"""Training while workers come and go: horovodrun --min-np 1 --max-np 3 --host-discovery-script ...
+"""Runs training while workers join and leave: horovodrun --min-np 1 --max-np 3 --host-discovery-script ...
 
-When a rank dies, the others go back to the last checkpoint and run that epoch again, with its buckets shared out among
-those that are left; new ranks join, and others leave, between two epochs. What a rank owned, of sharded tables too, is
-on disk, so that an epoch reads every row once whoever runs it.
+When a rank dies, the others return to the last checkpoint and repeat that epoch. The buckets of the epoch are divided
+among the remaining ranks. Between two epochs, new ranks may join and others may leave. The state of every rank,
+including its shards of tables, is on disk, so each epoch reads every row once whichever ranks run it.
 """
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import horovod.torch as hvd
 from horovod.common.elastic import ObjectState
 
-from training.data.snapshot import Snapshot
-
-T = TypeVar("T")
+Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 
 def is_elastic() -> bool:
-    """Whether horovodrun may change the number of this run's ranks."""
+    """Returns whether horovodrun may change the number of ranks of this run."""
     return os.environ.get("HOROVOD_ELASTIC") == "1"
 
 
-class Pinned(ObjectState):
-    """What a run keeps when its ranks change, the same on those that join.
+class PinnedState(ObjectState, Generic[Value]):
+    """Holds a value that is chosen once in a run, and that ranks which join later receive from the others.
 
     Attributes:
-        snapshot: the versions that it reads; None until the first ranks have chosen them.
+        value: None until the first ranks have chosen it.
     """
 
-    snapshot: Snapshot | None
+    value: Value | None
 
     def __init__(self) -> None:
-        super().__init__(bcast_object=hvd.broadcast_object, get_rank=hvd.rank, snapshot=None)
+        super().__init__(bcast_object=hvd.broadcast_object, get_rank=hvd.rank, value=None)
 
-    def pin(self, take: Callable[[], Snapshot]) -> Snapshot:
-        """The snapshot that the run began with, which `take` makes."""
-        if self.snapshot is None:
-            self.snapshot = take()
+    def pin(self, choose: Callable[[], Value]) -> Value:
+        """Returns the value of this run; calls `choose` for it the first time."""
+        if self.value is None:
+            self.value = choose()
             self.save()
-        return self.snapshot
+        return self.value
 
 
-def run_elastically(train: Callable[[Pinned], T]) -> T:
-    """What `train` returns, which is called again on each rank whenever the ranks have changed.
+def run_elastically(train: Callable[[PinnedState], Result]) -> Result:
+    """Calls `train` on each rank, again after every change of the ranks, and returns its result.
 
-    `train` must go on from what is on disk, and let `check_host_updates` interrupt it where that is complete.
+    `train` must resume from what is on disk. It must call `check_host_updates` of its argument where that is complete:
+    the call interrupts it if the hosts have changed.
     """
     hvd.init()
-    return hvd.elastic.run(train)(Pinned())
+    return hvd.elastic.run(train)(PinnedState())

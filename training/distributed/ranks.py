@@ -1,10 +1,10 @@
-"""Horovod as the trainer uses it: few collectives, each named, all of them no-ops on one rank."""
+"""The collective operations of a run: a few, each with a name, and all of them no-ops on a single rank."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,47 +17,59 @@ T = TypeVar("T")
 
 
 class Ranks:
-    """The workers of one run. Ranks must make the same calls in the same order.
+    """Represents the ranks (workers) of a run; all ranks must make the same calls in the same order.
 
     Attributes:
-        rank: this worker, from 0. size: the number of workers. local_size: those on this machine.
-        bytes_sent: of tensors, by this worker to others: in an allreduce as in a ring, in an allgather once to each.
-        seconds: by part of a round, what was spent in `timed` blocks.
-        watch: ends the run where a rank never comes to a collective.
+        rank, size: the number of this rank, from 0, and how many ranks the run has.
+        local_rank, local_size: the same, counted on this machine.
+        bytes_sent: bytes of tensors that this rank sent to others. An allreduce counts as a ring; an allgather sends
+            its tensor once to each other rank.
+        seconds: time spent in `timed` blocks, by phase of a round.
+        watch: ends the run if a rank never reaches a collective.
     """
 
     def __init__(self) -> None:
-        import horovod.torch as hvd  # here, so that whatever only reads a model needs no Horovod
+        # Imported here, so that code which only reads a model does not need Horovod.
+        import horovod.torch as hvd
 
         hvd.init()
         self._hvd = hvd
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.bytes_sent = 0
-        self.seconds = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
         self.watch = StallWatch(self.rank, self.size)
 
     @property
     def is_root(self) -> bool:
+        """Whether this is rank 0."""
         return self.rank == 0
 
     def on_root(self, name: str, function: Callable[[], T]) -> T:
-        """What `function` returns on rank 0, on every rank. A UserError there is raised everywhere."""
-        result = error = None
+        """Calls `function` on rank 0 and returns its result on every rank.
+
+        Raises:
+            UserError: `function` raised it; the other ranks exit with code 2, so that it is printed once.
+        """
+        outcome: tuple[T | None, str | None] = None, None
         if self.is_root:
             try:
-                result = function()
+                outcome = function(), None
             except UserError as raised:
-                error = str(raised)
+                outcome = None, str(raised)
         if self.size > 1:
             with self.watch.waiting(name):
-                result, error = self._hvd.broadcast_object((result, error), root_rank=0, name=name)
+                outcome = self._hvd.broadcast_object(outcome, root_rank=0, name=name)
+        result, error = outcome
         if error is not None:
             raise UserError(error) if self.is_root else SystemExit(2)
-        return result
+        return cast(T, result)
 
     def on_machines(self, name: str, function: Callable[[], T], apart: bool) -> T:
-        """`on_root`; where machines have folders apart, `function` then runs on the others, too, for what it leaves."""
+        """Calls `on_root`, and then `function` once on each other machine if their folders are `apart`.
+
+        Use it for a function that writes files which every machine needs.
+        """
         result = self.on_root(name, function)
         if apart:
             if self.local_rank == 0 and not self.is_root:
@@ -66,7 +78,7 @@ class Ranks:
         return result
 
     def gather(self, name: str, array: np.ndarray) -> np.ndarray:
-        """The arrays of all ranks, one after the other along the first axis."""
+        """Concatenates the arrays of all ranks along the first axis, in the order of the ranks."""
         if self.size == 1:
             return array
         tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -75,20 +87,22 @@ class Ranks:
             return self._hvd.allgather(tensor, name=name).numpy()
 
     def gather_objects(self, name: str, value: T) -> list[T]:
-        """What all ranks give, in their order."""
+        """Returns the values of all ranks, in the order of the ranks."""
         if self.size == 1:
             return [value]
         with self.watch.waiting(name):
             return self._hvd.allgather_object(value, name=name)
 
     def max(self, name: str, value: int) -> int:
+        """Returns the largest value of all ranks."""
         return int(self.gather(name, np.array([value])).max())
 
     def mean(self, name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The mean over ranks of each tensor, by one grouped allreduce."""
+        """Returns the mean over ranks of each tensor, by one grouped allreduce."""
         return self._reduce(name, tensors, self._hvd.Average)
 
     def sum(self, name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the sum over ranks of each tensor, by one grouped allreduce."""
         return self._reduce(name, tensors, self._hvd.Sum)
 
     def _reduce(self, name: str, tensors: dict[str, Tensor], operation: int) -> dict[str, Tensor]:
@@ -101,17 +115,18 @@ class Ranks:
         return dict(zip(tensors, reduced, strict=True))
 
     def sum_rows(self, name: str, ids: Tensor, tables: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Adds up rows of tables over the ranks that have them; the traffic follows the rows, not the tables.
+        """Sums rows of tables over the ranks that have them. Traffic depends on the rows, not on the tables' size.
 
         Args:
-            ids: int64, shape (n,), distinct; n differs by rank.
+            ids: int64, shape (n,), distinct; n may differ between ranks.
             tables: for each table the rows of those ids, shape (n, dim).
 
         Returns:
-            The ids of all ranks (m,), sorted; the sums (m, dim); by how many ranks each row was given (m,).
+            The ids of all ranks, sorted, shape (m,); the sums for each table, shape (m, dim); and how many ranks have
+            each id, shape (m,).
 
-        Example, two ranks: ids [1, 3] with rows [[1.], [2.]], and ids [3] with rows [[5.]], give ids [1, 3],
-        sums [[1.], [7.]] and counts [1, 2].
+        Example: rank 0 has ids [1, 3] with rows [[1.], [2.]], and rank 1 has ids [3] with rows [[5.]]. Both get
+        ids [1, 3], sums [[1.], [7.]] and counts [1, 2].
         """
         if self.size == 1:
             return ids, tables, torch.ones_like(ids)
@@ -135,10 +150,10 @@ class Ranks:
         """Sends the first splits[0] of `rows` to rank 0, the next splits[1] to rank 1, and so on.
 
         Returns:
-            The rows that came, those of rank 0 first, and how many came from each rank.
+            The rows received, ordered by the rank that sent them, and how many came from each rank.
 
-        Example, two ranks: rank 0 sends [1, 2, 3] by [1, 2], rank 1 [4, 5] by [2, 0]; rank 0 gets [1, 4, 5] and
-        [1, 2], rank 1 gets [2, 3] and [2, 0].
+        Example: rank 0 sends [1, 2, 3] with splits [1, 2], and rank 1 sends [4, 5] with splits [2, 0]. Rank 0 gets
+        [1, 4, 5] and [1, 2]; rank 1 gets [2, 3] and [2, 0].
         """
         if self.size == 1:
             return rows, splits
@@ -147,19 +162,19 @@ class Ranks:
             return self._hvd.alltoall(rows.contiguous(), splits=splits.int(), name=name)
 
     def wait(self) -> None:
-        """Returns when all ranks have come here."""
+        """Waits until all ranks have called it."""
         if self.size > 1:
             with self.timed("wait"), self.watch.waiting("a barrier"):
                 self._hvd.barrier()
 
     @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Adds the time of the block to `seconds`."""
+    def timed(self, phase: str) -> Iterator[None]:
+        """Adds the duration of the block to `seconds[phase]`."""
         start = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[part] += time.monotonic() - start
+            self.seconds[phase] += time.monotonic() - start
 
     def _count(self, tensor: Tensor, times: float) -> None:
         self.bytes_sent += round(tensor.numel() * tensor.element_size() * times)

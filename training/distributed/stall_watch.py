@@ -1,7 +1,7 @@
-"""Whether all ranks come to a collective: one that has waited too long says for whom, and ends the run.
+"""Detects a stalled collective operation, names the ranks that are missing, and ends the run.
 
-Horovod's own check of stalls does not see a rank that never comes. Ranks tell the launcher's key-value store where they
-are, so that the others can say where one was last seen.
+Horovod's stall check does not notice a rank that never reaches a collective. Here each rank reports its activity to the
+key-value store of the launcher, so that the others can say what a missing rank was last doing.
 """
 
 import json
@@ -16,76 +16,77 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 LIMIT = "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"
 DEFAULT_LIMIT = 1800
-INTERVAL = 5.0  # seconds between two looks
-SCOPE = "places"
+INTERVAL = 5.0  # seconds between two checks
+SCOPE = "activities"  # of the keys in the key-value store
 
 
 class StallWatch:
-    """Of one rank.
+    """Detects a stalled collective on this rank and ends the run.
 
     Attributes:
-        place: what the rank is doing, in words.
-        newest: the one that looks; a process may be several ranks, one after the other.
+        activity: what the rank is doing, in words.
+        newest: the only watch that checks. An elastic run creates several in one process, one after another.
     """
 
     newest: ClassVar["StallWatch | None"] = None
 
     def __init__(self, rank: int, size: int) -> None:
-        self.place = "the start"
+        self.activity = "the start"
         self._rank, self._size = rank, size
-        self._waits: tuple[str, float] | None = None  # the collective that the rank is in, and since when
+        self._waiting: tuple[str, float] | None = None  # the current collective, and when it began
         self._limit = float(os.environ.get(LIMIT, DEFAULT_LIMIT))
         StallWatch.newest = self
-        if size > 1 and self._limit > 0:  # 0 is Horovod's word for never
-            threading.Thread(target=self._look, daemon=True, name="watch").start()
+        if size > 1 and self._limit > 0:  # as for Horovod, 0 means no limit
+            threading.Thread(target=self._check_repeatedly, daemon=True, name="watch").start()
 
     @contextmanager
     def waiting(self, collective: str) -> Iterator[None]:
-        """Watches over the block, a collective."""
-        self._waits = collective, time.monotonic()
+        """Limits the time that the block, a collective, may take."""
+        self._waiting = collective, time.monotonic()
         try:
             yield
         finally:
-            self._waits = None
+            self._waiting = None
 
-    def _look(self) -> None:
+    def _check_repeatedly(self) -> None:
         while StallWatch.newest is self:
-            waits = self._waits
-            _put(self._rank, {"place": self.place, "waits": waits and waits[0]})
-            if waits and waits is self._waits and time.monotonic() - waits[1] > self._limit:
-                self._end(waits[0])
+            waiting = self._waiting
+            _put(self._rank, {"activity": self.activity, "collective": waiting and waiting[0]})
+            # Reporting takes time: the rank may be in another collective by now.
+            if waiting and waiting is self._waiting and time.monotonic() - waiting[1] > self._limit:
+                self._end_run(waiting[0])
             time.sleep(min(INTERVAL, self._limit / 4))
 
-    def _end(self, collective: str) -> None:
-        others = {rank: _get(rank) for rank in range(self._size) if rank != self._rank}
+    def _end_run(self, collective: str) -> None:
+        reports = {rank: _get(rank) for rank in range(self._size) if rank != self._rank}
         missing = [
-            f"rank {rank}, last seen in {found['place']}"
-            for rank, found in others.items()
-            if found["waits"] != collective
+            f"rank {rank} (last seen in {report['activity']})"
+            for rank, report in reports.items()
+            if report["collective"] != collective
         ]
         print(
-            f"error: rank {self._rank}, in {self.place}, has waited {self._limit:.0f} s for "
-            f"{'; '.join(missing) or 'the others'}, to come to {collective}: the run ends, and the same command goes "
-            f"on after the last checkpoint. Where ranks may be that slow, set {LIMIT}.",
+            f"error: rank {self._rank}, in {self.activity}, has waited {self._limit:.0f} s in the collective "
+            f'"{collective}" for {", ".join(missing) or "the other ranks"}; the run ends. Run the same command again '
+            f"to resume from the last checkpoint; set {LIMIT} if ranks may be that slow.",
             file=sys.stderr,
             flush=True,
         )
-        os._exit(1)  # the main thread is in Horovod and cannot be interrupted
+        os._exit(1)  # the main thread is inside Horovod and cannot be interrupted
 
 
-def _put(rank: int, value: dict) -> None:
-    _ask(Request(_url(rank), json.dumps(value).encode(), method="PUT"))
+def _put(rank: int, report: dict) -> None:
+    _request(Request(_url(rank), json.dumps(report).encode(), method="PUT"))
 
 
 def _get(rank: int) -> dict:
-    return json.loads(_ask(Request(_url(rank))) or '{"place": "an unknown place", "waits": null}')
+    return json.loads(_request(Request(_url(rank))) or '{"activity": "an unknown activity", "collective": null}')
 
 
-def _ask(request: Request) -> bytes:
-    """What the launcher answers; nothing where there is none."""
+def _request(request: Request) -> bytes:
+    """Returns the answer of the key-value store; empty if there is no store or no answer."""
     try:
-        with build_opener(ProxyHandler({})).open(request, timeout=INTERVAL) as answer:
-            return answer.read()
+        with build_opener(ProxyHandler({})).open(request, timeout=INTERVAL) as response:
+            return response.read()
     except OSError:
         return b""
 

@@ -22,10 +22,10 @@ from training.parameters.shard_files import add_tables, make_shards
 from training.parameters.shared import SharedParameters
 
 if TYPE_CHECKING:
-    from training.distributed.elastic import Pinned
+    from training.distributed.elastic import PinnedState
 
 
-def open_run(config: Config, pinned: Pinned | None = None) -> TrainingRun:
+def open_run(config: Config, pinned: PinnedState | None = None) -> TrainingRun:
     """Builds the model that the settings describe, on every rank, from random values or a warm start.
 
     Args:

@@ -133,14 +133,14 @@ class Trainer:
         ranks.seconds.clear()
         rows = 0
         for number, buckets in enumerate(plan, start=1):
-            ranks.watch.place = f"round {number} of epoch {epoch}"
+            ranks.watch.activity = f"round {number} of epoch {epoch}"
             with ranks.timed("read"):
                 columns = read_buckets(self._run.snapshot, "train", buckets)
             for patch_columns in self._cut(columns):
                 patch = Patch(patch_columns, self._theta.features_of, self._device, self._dtype)
                 learn(self._theta, patch, context)
                 rows += patch.rows
-        ranks.watch.place = f"the end of epoch {epoch}"
+        ranks.watch.activity = f"the end of epoch {epoch}"
         phases = self._mean_seconds(time.monotonic() - start)
         rows = int(ranks.gather("rows", np.array([rows])).sum())
         listed = sum(rows_by_bucket.values())

@@ -1,4 +1,4 @@
-"""A GPU computes what the CPU does. Skipped where there is none; it needs neither Spark nor the other fixtures:
+"""A GPU computes what the CPU computes. These tests are skipped without a GPU and need no fixtures of other tests:
 
 python -m pytest --noconftest tests/training/distributed/test_device.py
 """
@@ -41,19 +41,19 @@ def on_cpu(tensors):
 
 
 def assert_same(of_device):
-    """Holds tensors by name that a function makes on a device against those that it makes on the CPU."""
+    """Checks that a function returns the same tensors, by name, on the GPU as on the CPU."""
     assert_close(on_cpu(of_device(GPU)), on_cpu(of_device(CPU)))
 
 
 @needs_gpu
 @pytest.mark.parametrize("framework", LEARNED)
-def test_rounds_end_on_a_gpu_where_they_do_on_the_cpu(framework):
+def test_frameworks_learn_on_a_gpu_what_they_learn_on_the_cpu(framework):
     assert_same(lambda device: named(learned(device, framework)[0]))
 
 
 @needs_gpu
 @pytest.mark.parametrize("name", MODELS)
-def test_each_model_learns_and_scores_on_a_gpu_as_on_the_cpu(name):
+def test_models_learn_and_score_on_a_gpu_as_on_the_cpu(name):
     def of_device(device):
         model, theta, _ = learned(device, name=name)
         return {**named(model), "logits": torch.from_numpy(predict(model, theta, VAL))}
@@ -63,41 +63,40 @@ def test_each_model_learns_and_scores_on_a_gpu_as_on_the_cpu(name):
 
 @needs_gpu
 @pytest.mark.parametrize("framework", ["dn", "alternate"])
-def test_rows_of_sharded_tables_visit_a_gpu(framework):
+def test_sharded_tables_learn_on_a_gpu_as_on_the_cpu(framework):
     assert_same(lambda device: named(learned(device, framework, sharded=("user_id", "item_id"))[0]))
 
 
 @needs_gpu
 @pytest.mark.parametrize("rounds", [("dr", "dr"), ("finetune", "finetune"), ("subspace", "subspace")])
-def test_theta_i_on_a_gpu_is_theta_i_on_the_cpu(rounds):
+def test_domain_offsets_on_a_gpu_equal_those_on_the_cpu(rounds):
     def of_device(device):
         model = small_model().to(device)
         theta = SharedParameters.of(model)
         adapter = Adapter(model, theta, HelperRows.of(TRAIN, 5, 0), replace(SPECIFIC_SETTINGS, rounds=rounds))
         values = sum(value.numel() for value in theta.dense.values())
         adapter.directions = torch.linspace(-1, 1, 2 * values, dtype=torch.float64, device=device).view(2, values)
-        adapted = {
-            one.domain_id: one for one in adapter.adapt(TRAIN, VAL, dict.fromkeys(range(4), len(rounds)), Keep.LAST)
-        }
-        specific = {domain: one.offsets[len(rounds)] for domain, one in adapted.items()}
+        rounds_of = dict.fromkeys(range(4), len(rounds))
+        adapted = {domain.domain_id: domain for domain in adapter.adapt(TRAIN, VAL, rounds_of, Keep.LAST)}
+        specific = {domain_id: domain.offsets[len(rounds)] for domain_id, domain in adapted.items()}
         logits = predict_adapted(model, theta, VAL, specific, predict(model, theta, VAL))
-        auc = {f"auc {domain}": torch.from_numpy(one.val_auc) for domain, one in adapted.items()}
+        auc = {f"auc {domain_id}": torch.from_numpy(domain.val_auc) for domain_id, domain in adapted.items()}
         return {"logits": torch.from_numpy(logits), **auc}
 
     assert_same(of_device)
 
 
 @needs_gpu
-def test_what_a_gpu_has_learned_is_saved_for_any_device(tmp_path):
+def test_tensors_learned_on_a_gpu_can_be_loaded_on_the_cpu(tmp_path):
     _, theta, moments = learned(GPU)
     saved = {**theta.trained(), **{f"moments.{name}": value for name, value in moments.state().items()}}
-    tensor_folder.save(tmp_path / "one", saved, {})
-    loaded, _ = tensor_folder.load(tmp_path / "one")
+    tensor_folder.save(tmp_path / "learned", saved, {})
+    loaded, _ = tensor_folder.load(tmp_path / "learned")
     assert all(value.device == CPU for value in loaded.values())
     assert_close(loaded, on_cpu(saved))
 
 
-def test_a_rank_that_finds_no_gpu_of_its_own_is_told_so(monkeypatch):
+def test_more_ranks_than_gpus_is_a_user_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="2 ranks on this machine, which has 1 GPU"):

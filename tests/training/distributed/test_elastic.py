@@ -1,4 +1,4 @@
-"""Ranks that die, come and go while a run trains."""
+"""Ranks die, join and leave while a run trains."""
 
 import json
 import signal
@@ -16,12 +16,12 @@ from training.artifacts.model_store import read_manifest
 from training.data.snapshot import take_snapshot
 
 ROOT = Path(__file__).parents[3]
-HOSTS = ("localhost", "127.0.0.1", "127.1")  # names of this machine, each a host to Horovod
+HOSTS = ("localhost", "127.0.0.1", "127.1")  # names of this machine; Horovod takes each for a host
 EPOCHS = 40
 
 
 class ElasticRun:
-    """A run under horovodrun on hosts, a rank on each, that can be set while it trains."""
+    """A run under horovodrun with one rank on each host; the hosts can be changed while it trains."""
 
     def __init__(self, folder, *arguments):
         self.hosts, self.log = folder / "hosts", folder / "log"
@@ -40,21 +40,21 @@ class ElasticRun:
         )
 
     def set_hosts(self, hosts):
-        aside = self.hosts.with_name("hosts.aside")
-        aside.write_text("".join(f"{host}:1\n" for host in hosts))
-        aside.rename(self.hosts)
+        new_hosts = self.hosts.with_name("new_hosts")
+        new_hosts.write_text("".join(f"{host}:1\n" for host in hosts))
+        new_hosts.rename(self.hosts)
 
     def wait_for(self, text, times=1):
         deadline = time.monotonic() + 240
         while self.log.read_text().count(text) < times:
-            trains = time.monotonic() < deadline and self.process.poll() is None
-            assert trains, self.log.read_text()[-5000:]
+            is_running = time.monotonic() < deadline and self.process.poll() is None
+            assert is_running, self.log.read_text()[-5000:]
             time.sleep(0.05)
 
     def worker(self, host):
-        """The process of the rank on a host."""
+        """Returns the process of the rank on `host`."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):  # those that look for hosts end at any moment
+            with suppress(psutil.NoSuchProcess):  # processes that discover hosts may end at any moment
                 is_rank = "training/train.py" in process.cmdline()[1:2]
                 if is_rank and process.environ().get("HOROVOD_HOSTNAME") == host:
                     return process
@@ -66,7 +66,7 @@ class ElasticRun:
         return json.loads(out.splitlines()[-1].partition(":")[2])
 
 
-def test_ranks_may_die_come_and_go_and_each_epoch_reads_every_row_once(built, tmp_path):
+def test_each_epoch_reads_every_row_once_while_ranks_come_and_go(built, tmp_path):
     settings = ["framework.name=dn", SHARDED, built.copy(tmp_path), "training.batch_size=4"]
     settings += [f"training.epochs={EPOCHS}", f"training.patience={EPOCHS}"]
     run = ElasticRun(tmp_path, "--config", built.config_path, *settings)
@@ -82,5 +82,5 @@ def test_ranks_may_die_come_and_go_and_each_epoch_reads_every_row_once(built, tm
     listed = sum(take_snapshot(config).rows_by_bucket("train").values())
     assert [epoch["rows_read"] for epoch in history] == [listed] * EPOCHS
     ranks = [epoch["ranks"] for epoch in history]
-    assert [one for one, before in zip(ranks, [0, *ranks], strict=False) if one != before] == [2, 1, 2, 1]
+    assert [after for before, after in zip([0, *ranks], ranks, strict=False) if after != before] == [2, 1, 2, 1]
     assert val_auc(config) == pytest.approx(summary["val_mean_domain_auc"], abs=1e-9)

@@ -1,5 +1,8 @@
-"""The frameworks under horovodrun, in float64 to 1e-6: on two ranks against simulations in one process, and on one, two
-and three ranks with sharded tables against whole ones."""
+"""The frameworks under horovodrun, in float64 to 1e-6.
+
+Two ranks are compared with a simulation in one process. Sharded tables on one, two and three ranks are compared with
+whole tables.
+"""
 
 import copy
 import sys
@@ -21,7 +24,7 @@ RANKS = (0, 1)
 
 @pytest.fixture(scope="module")
 def on_ranks(tmp_path_factory):
-    """Runs some_ranks.py on some ranks, once, and returns what it saved."""
+    """Runs some_ranks.py once for each number of ranks, and returns the tensors it saved."""
 
     @cache
     def run(ranks):
@@ -39,17 +42,17 @@ def results(on_ranks):
     return on_ranks(2)
 
 
-def walks(model, turn):
-    """The walk of each rank in a turn, and its patch."""
+def walks(model, number):
+    """Yields, for each rank, its rows and its walk over their domains in round `number`."""
     for rank in RANKS:
         columns = rows_of(rank)
         patch = Patch(columns, SharedParameters.of(model).features_of, torch.device("cpu"), torch.float64)
-        rng = np.random.default_rng([rank, turn])
+        rng = np.random.default_rng([rank, number])
         yield columns, domain_walk(patch, TRAINING.batch_size, TRAINING.pack, rng)
 
 
 def take_mean(model, ended, rate):
-    """Moves `model` to the mean of the models that ranks ended with, for a row that of the ranks that have it."""
+    """Moves `model` towards the mean of the ranks' models; the mean of a row is over the ranks that have it."""
     start = copy.deepcopy(model)
     for name, parameter in model.named_parameters():
         moves = torch.stack([named(end)[name] - named(start)[name] for _, end in ended])
@@ -62,29 +65,29 @@ def take_mean(model, ended, rate):
         parameter.data += rate * moves.sum(0) / ranks_having
 
 
-def test_dn_is_two_walks_and_a_mean_and_for_a_row_the_mean_over_the_ranks_that_have_it(results):
+def test_dn_averages_each_row_over_the_ranks_that_have_it(results):
     expected = small_model()
-    for turn in range(2):
-        walked = [(columns, walk(expected, columns, units, LR)) for columns, units in walks(expected, turn)]
+    for number in range(2):
+        walked = [(columns, walk(expected, columns, units, LR)) for columns, units in walks(expected, number)]
         take_mean(expected, walked, FRAMEWORK.outer_lr)
     for rank in RANKS:
         assert_close(results[f"dn-{rank}"], named(expected))
 
 
 @pytest.mark.parametrize("framework", ["joint", "alternate"])
-def test_synchronous_steps_take_the_mean_gradient_of_the_ranks_that_have_a_batch(results, framework):
+def test_steps_average_gradients_over_ranks_that_have_a_batch(results, framework):
     expected = small_model()
     adam = PlainAdam(expected, LR)
-    for turn in range(2):
+    for number in range(2):
         batches = []
-        for rank, (columns, units) in enumerate(walks(expected, turn)):
+        for rank, (columns, units) in enumerate(walks(expected, number)):
             if framework == "joint":
-                rng = np.random.default_rng([rank, turn])
+                rng = np.random.default_rng([rank, number])
                 units = [shuffled_batches(len(columns["label"]), TRAINING.batch_size, rng)]
             batches.append([(columns, rows) for unit in units for rows in unit])
         assert len(batches[0]) != len(batches[1])
         for step in range(max(map(len, batches))):
-            present = [own[step] for own in batches if step < len(own)]
+            present = [of_rank[step] for of_rank in batches if step < len(of_rank)]
             loss = sum(loss_of(expected, columns, rows) for columns, rows in present) / len(present)
             touched = {
                 name: np.concatenate([columns[name][rows] for columns, rows in present]) for name in present[0][0]
@@ -94,11 +97,11 @@ def test_synchronous_steps_take_the_mean_gradient_of_the_ranks_that_have_a_batch
         assert_close(results[f"{framework}-{rank}"], named(expected))
 
 
-def test_reptile_is_two_walks_with_outer_steps_and_a_mean(results):
+def test_reptile_averages_walks_with_outer_steps(results):
     expected = small_model()
-    for turn in range(2):
+    for number in range(2):
         ended = []
-        for columns, units in walks(expected, turn):
+        for columns, units in walks(expected, number):
             model = copy.deepcopy(expected)
             for unit in units:
                 walked = walk(model, columns, [unit], LR)
@@ -111,32 +114,32 @@ def test_reptile_is_two_walks_with_outer_steps_and_a_mean(results):
 
 
 @pytest.mark.parametrize("framework", LEARNED)
-def test_ranks_end_with_the_same_parameters(results, framework):
+def test_all_ranks_end_with_the_same_parameters(results, framework):
     assert_close(results[f"{framework}-0"], results[f"{framework}-1"])
     start = named(small_model(framework=framework))
     assert any(not torch.equal(value, start[name]) for name, value in results[f"{framework}-0"].items())
 
 
-def test_rows_are_added_up_over_ranks(results):
+def test_rows_are_summed_over_ranks(results):
     for rank in RANKS:
         ids, sums, counts = results[f"sum-{rank}"]
         assert (ids.tolist(), sums["table"].tolist(), counts.tolist()) == ([1, 3], [[1.0], [7.0]], [1, 2])
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_what_moves_follows_the_rows_and_not_the_table(on_ranks, ranks):
+def test_traffic_depends_on_the_rows_and_not_on_the_table(on_ranks, ranks):
     ids = np.arange(8 * ranks).reshape(ranks, 8)  # of each rank
     owner = ids % ranks
     for rank in range(ranks):
         asked, given = (owner[rank] != rank).sum(), (np.delete(owner, rank, axis=0) == rank).sum()
-        pulled, pushed = 8 * asked + 64 * 4 * given, (8 + 64 * 4) * asked  # an id is of 8 bytes, a row of 64 floats
-        mean = 2 * (ranks - 1) / ranks * 30 * 4  # what a ring sends for 30 floats
+        pulled, pushed = 8 * asked + 64 * 4 * given, (8 + 64 * 4) * asked  # an id has 8 bytes, a row 64 floats
+        mean = 2 * (ranks - 1) / ranks * 30 * 4  # a ring allreduce of 30 floats
         assert on_ranks(ranks)[f"traffic-{rank}"] == [pulled + pushed, pulled + pushed, mean]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("framework", LEARNED)
-def test_sharded_tables_learn_what_whole_ones_learn(on_ranks, framework, ranks):
-    found = on_ranks(ranks)
+def test_sharded_tables_learn_what_whole_tables_learn(on_ranks, framework, ranks):
+    saved = on_ranks(ranks)
     for rank in range(ranks):
-        assert_close(found[f"sharded-{framework}-{rank}"], found[f"{framework}-{rank}"])
+        assert_close(saved[f"sharded-{framework}-{rank}"], saved[f"{framework}-{rank}"])
