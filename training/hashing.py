@@ -1,16 +1,21 @@
-"""Random numbers by hashing: the same keys give the same draw, whatever the order or the partition.
+"""Random numbers by hashing integers: equal keys give equal draws, whatever the order or the partition of the rows.
 
-All functions work on uint64 arrays that broadcast against each other, and wrap around at 2^64.
+This is SplitMix64: a few vectorised operations an element, so millions of draws take a second. Seeds and ids go through
+it. Strings do not: `training/serving/key_files.py` needs hashes of 128 bits for them, and
+`training/data/frozen_vectors.py` needs to hash whole columns at once.
+
+All functions work on uint64 arrays that broadcast against each other. Arithmetic wraps around at 2^64.
 """
 
 import numpy as np
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-ROUNDS = 10
+_ONE = np.uint64(1)
+ROUNDS = 10  # of the Feistel network
 
 
 def mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a bijection of uint64."""
+    """Applies the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a bijection of uint64."""
     values = values ^ (values >> np.uint64(30))
     values = values * np.uint64(0xBF58476D1CE4E5B9)
     values = values ^ (values >> np.uint64(27))
@@ -19,43 +24,49 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 def hash_keys(*keys: np.ndarray | int) -> np.ndarray:
-    """One uint64 for each combination of integer `keys`."""
+    """Returns one uint64 for each combination of integer `keys`, which depends on their order.
+
+    >>> hash_keys(7, np.array([3, 4])).tolist() == [hash_keys(7, 3), hash_keys(7, 4)]
+    True
+    """
     with np.errstate(over="ignore"):
-        result = np.uint64(0)
+        result = np.asarray(np.uint64(0))
         for key in keys:
             result = mix((result ^ np.asarray(key).astype(np.uint64)) + _GOLDEN)
     return result
 
 
 def permute(positions: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Where keyed pseudo-random permutations of range(size) send `positions`.
+    """Maps each position to another one by a pseudo-random permutation of range(size) that its key selects.
 
-    A Feistel network permutes the next larger power of four; a value outside range(size) is sent on until it
-    falls inside (Black and Rogaway, CT-RSA 2002). Ten rounds, as in NIST's FF1: after four, some pairs of a
-    small range came out together twice as often as they should.
+    A Feistel network permutes a power of four that is at least the size. It is applied again to a value outside
+    range(size) until the value falls inside ("cycle walking", Black and Rogaway, CT-RSA 2002). There are ten rounds, as
+    in NIST's FF1: with four, some pairs of a small range occurred together twice as often as they should.
 
     Args:
-        positions, sizes, keys: integers, shape (n,); 0 <= position < size, size up to 2^62.
+        positions, sizes, keys: integers, shape (n,); 0 <= position < size <= 2^62.
 
     Returns:
-        int64, shape (n,). Equal sizes and keys with distinct positions give distinct values.
+        int64, shape (n,). Distinct positions with equal sizes and keys give distinct values.
+
+    >>> sorted(permute(np.arange(5), np.full(5, 5), np.full(5, 42)).tolist())
+    [0, 1, 2, 3, 4]
     """
     positions, sizes, keys = (np.asarray(array).astype(np.uint64) for array in (positions, sizes, keys))
-    one = np.uint64(1)
-    half = np.zeros(len(sizes), np.uint64)
-    while np.any(short := (one << (half + half)) < sizes):
-        half = half + short.astype(np.uint64)
+    half_bits = np.zeros(len(sizes), np.uint64)
+    while np.any(too_few := (_ONE << (half_bits + half_bits)) < sizes):
+        half_bits = half_bits + too_few.astype(np.uint64)
     result = positions.copy()
-    walking = np.arange(len(positions))
-    while len(walking):
-        result[walking] = _feistel(result[walking], half[walking], keys[walking])
-        walking = walking[result[walking] >= sizes[walking]]
+    outside = np.arange(len(positions))
+    while len(outside):
+        result[outside] = _feistel(result[outside], half_bits[outside], keys[outside])
+        outside = outside[result[outside] >= sizes[outside]]
     return result.astype(np.int64)
 
 
-def _feistel(values: np.ndarray, half: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    mask = (np.uint64(1) << half) - np.uint64(1)
-    left, right = values >> half, values & mask
-    for turn in range(ROUNDS):
-        left, right = right, left ^ (hash_keys(keys, right, turn) & mask)
-    return (left << half) | right
+def _feistel(values: np.ndarray, half_bits: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    mask = (_ONE << half_bits) - _ONE
+    left, right = values >> half_bits, values & mask
+    for number in range(ROUNDS):
+        left, right = right, left ^ (hash_keys(keys, right, number) & mask)
+    return (left << half_bits) | right

@@ -1,4 +1,4 @@
-"""Metrics by domain, in one sorted pass over all rows."""
+"""Computes the AUC of every domain in one sorted pass over all rows."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class DomainAuc:
-    """Areas under the ROC curve.
+    """Holds the area under the ROC curve of each domain.
 
     Attributes:
-        domain_id: sorted, shape (n,).
-        auc: shape (n,); NaN where a domain has one class, so that its AUC is undefined.
-        rows: shape (n,).
+        domain_id: sorted, shape (domains,).
+        auc: shape (domains,); NaN if a domain has rows of one class only, so its AUC is undefined.
+        rows: the number of rows, shape (domains,).
     """
 
     domain_id: np.ndarray
@@ -21,21 +21,29 @@ class DomainAuc:
 
     @property
     def mean(self) -> float:
-        """The mean over domains with a defined AUC; NaN if there are none."""
+        """The mean AUC over the domains where it is defined; NaN if there are none."""
         return float(self.auc[self.defined].mean()) if self.defined.any() else float("nan")
 
     @property
     def defined(self) -> np.ndarray:
+        """Whether each domain has an AUC: bool, shape (domains,)."""
         return ~np.isnan(self.auc)
 
 
 def domain_auc(domains: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> DomainAuc:
-    """The exact AUC of each domain, by the rank sum of its positives (Mann and Whitney), ties at average rank.
+    """Computes the exact AUC of each domain from the rank sum of its positives (Mann and Whitney).
+
+    Rows with equal scores get the mean of their ranks.
 
     Args:
-        domains: integers; scores: floats; labels: 0 or 1. Shapes (rows,), in any order.
+        domains: integers, shape (rows,), in any order.
+        scores: floats, shape (rows,).
+        labels: 0 or 1, shape (rows,).
 
-    Example: in one domain, scores [.1, .4, .4] and labels [0, 0, 1] give (1 + 1/2) / 2 = 0.75.
+    Of the two pairs of a negative and the positive, the first is won, and the second is a tie:
+
+    >>> domain_auc(np.array([5, 5, 5]), np.array([0.1, 0.4, 0.4]), np.array([0, 0, 1])).auc.tolist()
+    [0.75]
     """
     order = np.lexsort((scores, domains))
     domains, scores, positive = domains[order], scores[order], labels[order] > 0.5

@@ -1,17 +1,21 @@
-"""Passwords and tokens: settings must not hold any, since logs, models and reports show settings."""
+"""Finds and masks passwords and tokens in text, because logs, models and reports show settings."""
 
 import re
 
-_IN_URL = r"(?<=://)[^/@\s]*:[^/@\s]+(?=@)"  # user:password
+_CREDENTIALS = r"(?<=://)[^/@\s]*:[^/@\s]+(?=@)"  # user:password in a URL
 _PARAMETERS = r"(?<=[?&;])(?:[\w-]*(?:sig|signature|token|password|secret|accountkey))=[^&;\s]+"
-_SECRET = re.compile(f"{_IN_URL}|{_PARAMETERS}", re.IGNORECASE)
+_SECRET = re.compile(f"{_CREDENTIALS}|{_PARAMETERS}", re.IGNORECASE)
 
 
 def holds_secret(text: str) -> bool:
-    """Whether a URL in `text` has a password, a token or a signature."""
+    """Returns whether a URL in `text` contains a password, a token or a signature."""
     return bool(_SECRET.search(text))
 
 
 def hide_secrets(text: str) -> str:
-    """s3://me:pw@host/a?token=x becomes s3://***@host/a?***"""
+    """Masks every secret in `text`.
+
+    >>> hide_secrets("s3://me:pw@host/a?token=x")
+    's3://***@host/a?***'
+    """
     return _SECRET.sub("***", text)

@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from training.errors import UserError
-from training.files.object_store import fetch, missing
+from training.files.object_store import fetch, find_missing
 from training.files.paths import is_remote
 
 UNREADABLE = {"delta.columnMapping.mode": "column mapping", "delta.enableTypeWidening": "type widening"}
@@ -94,7 +94,7 @@ def refuse_deletion_vectors(table: DeltaTable, path: str, also_unused: bool = Fa
 
 
 def refuse_missing_files(table: DeltaTable, files: Sequence[str]) -> None:
-    lost = missing(files)
+    lost = find_missing(files)
     if lost:
         raise UserError(
             f"version {table.version()} of table {table.table_uri} lacks {len(lost)} of {len(files)} files, as "

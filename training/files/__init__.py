@@ -1,1 +1,1 @@
-"""Files: atomic writes, paths, object storage."""
+"""How files are written and shared: atomic writes, local paths, and copies in object storage."""

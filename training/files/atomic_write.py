@@ -1,4 +1,4 @@
-"""Files and folders that a reader sees whole or not at all."""
+"""Atomic writes: readers see a file or folder as a whole, or not at all."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,17 +9,18 @@ from uuid import uuid4
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Where to write the file or folder that shall stand at `path`: it goes there when the block ends, unless it fails.
+    """Yields a temporary path, and renames what the block writes there to `path`.
 
-    Several processes may write one file at once: each has a place of its own, and what the last one wrote stays.
+    If the block fails, `path` stays as it was. Several processes may write one path at once: each has its own temporary
+    path, and the last to finish wins.
     """
-    aside = path.with_name(f".{path.name}.{uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        yield aside
-        if aside.is_dir():
+        yield temporary
+        if temporary.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        aside.replace(path)
+        temporary.replace(path)
     finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        aside.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Local paths of folders and of the local copies of URLs."""
+"""Local paths of folders, and of the local copies of URLs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from urllib.parse import unquote
 
 
 def is_remote(path: str) -> bool:
+    """Returns whether `path` is a URL of object storage."""
     return "://" in path and not path.startswith("file://")
 
 
 def local_path(path: str) -> Path:
-    """Where a folder or file, or the copy of one at a URL, lies on this machine.
+    """Returns where a file or folder lies on this machine; for a URL of object storage, where its copy lies.
 
-    | /data/root          ->  /data/root
-    | file:///data/a%20b  ->  /data/a b
-    | s3://bucket/root    ->  CACHE/s3/bucket/root
+    | path                |      | local path           |
+    | /data/root          |  ->  | /data/root           |
+    | file:///data/a%20b  |  ->  | /data/a b            |
+    | s3://bucket/root    |  ->  | CACHE/s3/bucket/root |
+
+    CACHE is MAMDR_CACHE if that is set, else the folder mamdr in the system's folder for temporary files.
     """
     if not is_remote(path):
         return Path(unquote(path.removeprefix("file://")) if path.startswith("file://") else path).absolute()

@@ -1,4 +1,4 @@
-"""Tensors and a little state on disk: written aside, then renamed, so that a reader sees all of it or nothing."""
+"""Folders of tensors with a little state (JSON), written atomically."""
 
 import json
 import os
@@ -14,34 +14,38 @@ from torch import Tensor
 from training.files.atomic_write import atomic_write
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
-KEEP = 2
+CHECKPOINTS = 2  # that are retained
 
 
 def save(folder: Path, tensors: dict[str, Tensor], state: dict, files: Mapping[str, Path] | None = None) -> None:
-    """Makes `folder` with `tensors`, `state` and links to `files` (by name) in it, replacing one that is there."""
-    with atomic_write(folder) as aside:
-        aside.mkdir(parents=True)
-        save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, aside / TENSORS)
-        (aside / STATE).write_text(json.dumps(state, indent=1))
+    """Writes `tensors` and `state` to `folder`, replacing it if it exists.
+
+    Args:
+        files: more files of the folder, by name; they are hard-linked, not copied.
+    """
+    with atomic_write(folder) as temporary:
+        temporary.mkdir(parents=True)
+        save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, temporary / TENSORS)
+        (temporary / STATE).write_text(json.dumps(state, indent=1))
         for name, file in (files or {}).items():
-            os.link(file, aside / name)
+            os.link(file, temporary / name)
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors (memory-mapped) and the state in `folder`."""
+    """Returns the tensors of `folder`, memory-mapped, and its state."""
     return load_file(folder / TENSORS), json.loads((folder / STATE).read_text())
 
 
 def save_epoch(folder: Path, epoch: int, tensors: dict[str, Tensor], state: dict) -> None:
-    """Saves the checkpoint of an epoch in `folder` and drops all but the last two."""
+    """Saves a checkpoint of `epoch` in `folder`, and deletes all but the last two checkpoints."""
     save(folder / f"epoch-{epoch:05d}", tensors, state)
-    for old in _epochs(folder)[:-KEEP]:
+    for old in _checkpoints(folder)[:-CHECKPOINTS]:
         shutil.rmtree(old)
 
 
 def load_last(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
-    """The newest checkpoint in `folder` that can be read; None if there is none."""
-    for path in reversed(_epochs(folder)):
+    """Loads the newest readable checkpoint in `folder`. Returns None if there is none."""
+    for path in reversed(_checkpoints(folder)):
         try:
             return load(path)
         except (OSError, ValueError, SafetensorError):
@@ -50,13 +54,13 @@ def load_last(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
 
 
 def read_states(folder: Path) -> list[dict]:
-    """The state of each checkpoint in `folder` that can be read, oldest first."""
+    """Returns the state of each readable checkpoint in `folder`, oldest first."""
     states = []
-    for path in _epochs(folder):
+    for path in _checkpoints(folder):
         with suppress(OSError, ValueError):
             states.append(json.loads((path / STATE).read_text()))
     return states
 
 
-def _epochs(folder: Path) -> list[Path]:
+def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch-*"))

@@ -157,7 +157,7 @@ def test_a_blob_that_is_not_what_its_name_says_is_refused(bucket):
     [blob] = names_in(f"{bucket}/models/a", "blobs")
     obstore.put(*object_store.open_url(f"{bucket}/models/a/{blob}"), b"who")
     (folder / "tensors").unlink()
-    with pytest.raises(RuntimeError, match="is not what its name says"):
+    with pytest.raises(RuntimeError, match="its content does not match its name"):
         Mirror(bucket, folder).pull()
 
 
