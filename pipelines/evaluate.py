@@ -18,7 +18,7 @@ from training.config import Config
 from training.config.framework_names import framework_name
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
-from training.tracking import open_run
+from training.tracking import open_tracker
 
 SPLIT = "test"
 LARGEST = 10  # domains in the printed table
@@ -133,7 +133,7 @@ def _metrics(row: dict) -> dict:
 
 def _track(found: dict[str, dict], by_domain: DataFrame, key: ModelKey) -> None:
     """Adds the figures of each model, and those by domain as a table, to the run in MLflow."""
-    tracker = open_run(key.config, key.shared)
+    tracker = open_tracker(key.config, key.shared)
     for model, metrics in found.items():
         tracker.log({f"{SPLIT}/{model}/{name}": value for name, value in metrics.items()})
     tracker.log_table(by_domain.drop("domain_id").toPandas(), f"{SPLIT}_by_domain")

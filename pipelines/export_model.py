@@ -24,7 +24,7 @@ from training.config import Config
 from training.errors import UserError
 from training.files.atomic_write import atomic_write
 from training.serving import key_files
-from training.tracking import open_run
+from training.tracking import open_tracker
 
 KEYS_A_SLICE = 1_000_000
 CODE = Path(key_files.__file__).with_name("mlflow_model.py")
@@ -36,7 +36,7 @@ def export_model(spark: SparkSession, config: Config) -> dict:
     models = [describe(one, write_keys(spark, one)) for one in find_served(spark, config)]
     path = config.folder("serving", "model")
     save(path, models, config)
-    tracker = open_run(config, models[0]["model_version"].split(".")[0])
+    tracker = open_tracker(config, models[0]["model_version"].split(".")[0])
     tracker.log_folder(path, "model")
     tracker.finish()
     return {

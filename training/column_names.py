@@ -1,4 +1,4 @@
-"""Names of columns that several steps share."""
+"""Names of columns that several steps share, and the orders in which they stand."""
 
 LABEL = "label"
 KEYS = ("user", "item", "domain")  # of the log, as its author wrote them; in the order in which faults are reported
@@ -7,7 +7,7 @@ KEY_ORDER = ("domain", "user", "item")  # what identifies a row of the log, apar
 ID_ORDER = ("domain_id", "user_id", "item_id")  # what identifies a sample, parallel to KEY_ORDER
 ROW_ORDER = (*ID_ORDER, LABEL)  # what rows are sorted by
 LENGTH = "{}_length"  # the column with the number of values in a list
-RESERVED = {  # names that a step of the build uses, so that no feature may have them
+RESERVED = {  # names of columns that a step of the build adds, so no feature may have them
     *(*KEYS, *IDS, LABEL, "time", "event", "bucket", "split"),
     *("row", "column", "reason", "copies", "key", "id", "ctr_ratio"),
 }

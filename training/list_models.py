@@ -1,4 +1,4 @@
-"""Lists the models of a root: what each was made from, by and when, and how good it was on validation rows.
+"""Lists the models of a root, with their origin, age and validation AUC.
 
 python -m training.list_models --config conf/ml_latest_small.yaml [key=value ...]
 """
@@ -14,13 +14,13 @@ from training.config import Config, parse_arguments
 
 
 def list_models(config: Config) -> pd.DataFrame:
-    """One row a model, the newest last, by name; empty where there is none."""
-    found = []
+    """Returns a table with one row for each model, indexed by name, the newest last; empty if there are no models."""
+    rows = []
     for folder in sorted(config.folder("models").glob("*")):
         if is_stored(folder):
             manifest = read_manifest(folder)
-            made = manifest.get("made", {})  # older models do not have it
-            found.append(
+            made = manifest.get("made", {})  # absent in models of older versions
+            rows.append(
                 {
                     "model": folder.name,
                     "made": made.get("at"),
@@ -31,11 +31,13 @@ def list_models(config: Config) -> pd.DataFrame:
                     "commit": made.get("commit"),
                 }
             )
-    models = pd.DataFrame(found)
-    return models.sort_values("made", kind="stable", na_position="first").set_index("model") if found else models
+    if not rows:
+        return pd.DataFrame()
+    return pd.DataFrame(rows).sort_values("made", kind="stable", na_position="first").set_index("model")
 
 
 def main() -> None:
+    """Prints the models as a table, and their names as a JSON line."""
     models = list_models(parse_arguments(sys.argv[1:]))
     if len(models):
         print(models.to_string())

@@ -8,7 +8,7 @@ import pytest
 from pipelines.evaluate import evaluate
 from tests.support.jobs import free_port
 from training.report.__main__ import write_report
-from training.tracking import MODEL, Tracker, open_run
+from training.tracking import MODEL, Tracker, open_tracker
 from training.train import train
 
 
@@ -49,7 +49,7 @@ def test_a_model_is_one_run_with_settings_epochs_test_figures_and_the_report(spa
 def test_a_password_in_a_url_is_not_among_the_settings(tracked):
     config = tracked()
     config.data.path = "s3a://someone:secret@bucket/log"
-    open_run(config, "a-model")
+    open_tracker(config, "a-model")
     _, [run] = runs_of(config)
     assert run.data.params["data.path"] == "s3a://***@bucket/log"
 
@@ -57,7 +57,7 @@ def test_a_password_in_a_url_is_not_among_the_settings(tracked):
 def test_where_mlflow_is_not_installed_one_warning_says_so_and_the_run_goes_on(tracked, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     assert train(tracked())["epochs"] == 2
-    assert capsys.readouterr().err.count("warning: MLflow is not used from here on") == 1
+    assert capsys.readouterr().err.count("warning: tracking in MLflow stops here") == 1
 
 
 def test_where_the_server_is_away_one_warning_says_so_and_the_run_goes_on(tracked, monkeypatch, capsys):
@@ -65,7 +65,7 @@ def test_where_the_server_is_away_one_warning_says_so_and_the_run_goes_on(tracke
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{port}")
     assert train(tracked())["epochs"] == 2
     error = capsys.readouterr().err
-    assert error.count("warning: MLflow is not used from here on") == 1
+    assert error.count("warning: tracking in MLflow stops here") == 1
     assert "secret" not in error
 
 
@@ -81,4 +81,4 @@ def test_a_server_that_goes_away_is_asked_no_more(capsys):
     for step in range(3):
         tracker.log({"auc": 0.5, "nothing": None, "nan": float("nan")}, step)
     assert len(calls) == 1
-    assert capsys.readouterr().err == "warning: MLflow is not used from here on: gone\n"
+    assert capsys.readouterr().err == "warning: tracking in MLflow stops here: gone\n"

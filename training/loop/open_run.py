@@ -65,7 +65,7 @@ def open_run(config: Config, pinned: PinnedState | None = None) -> TrainingRun:
         mirror=mirror_of(config.root, folder),
         vector_files=vector_files,
         started_from=started_from,
-        tracker=tracking.open_run(config, folder.name) if ranks.is_root else tracking.Tracker(),
+        tracker=tracking.open_tracker(config, folder.name) if ranks.is_root else tracking.Tracker(),
         after_epoch=(lambda: None) if pinned is None else pinned.check_host_updates,
     )
 

@@ -10,7 +10,7 @@ from training.config import Config, parse_arguments
 from training.data.snapshot import take_snapshot
 from training.report.html_page import render
 from training.report.sections import Section, data_section, learning_section, quality_section
-from training.tracking import open_run
+from training.tracking import open_tracker
 
 TEMPLATE = Path(__file__).with_name("report.html")
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 def _track(config: Config, page: Path, sections: list[Section]) -> None:
     """Adds the page and its plots to the run in MLflow."""
-    tracker = open_run(config, shared_version(config, take_snapshot(config).version))
+    tracker = open_tracker(config, shared_version(config, take_snapshot(config).version))
     tracker.log_file(page.read_text(), page.name)
     for section in sections:
         for name, svg in section.plots.items():
