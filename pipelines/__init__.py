@@ -1,1 +1,1 @@
-"""The Spark jobs and the DataFrame functions that they call."""
+"""Spark jobs, one file each, and in subfolders the steps that they call."""

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pipelines.dr_longtail import dr_longtail, take_over
 from pipelines.engine import tables
 from pipelines.engine.session import run_job
-from pipelines.samples.incremental import add_rows
+from pipelines.samples.incremental.add_rows import add_rows
 from pipelines.tasks.adapt_domains import ModelKey, find_specific
 from training.artifacts.domain_parameters import written_domains
 from training.artifacts.model_names import fetch_model, model_path, shared_version

@@ -1,1 +1,1 @@
-"""The Spark session and Delta tables."""
+"""Starts Spark sessions and notebooks, and reads and writes Delta tables."""

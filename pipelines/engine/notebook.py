@@ -1,7 +1,8 @@
-"""What the notebooks share: a session and a config to begin with, and a way to show plots."""
+"""Helps notebooks: gives them a session and a config, and shows plots."""
 
 import os
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -14,27 +15,27 @@ SETTINGS, PLAN_SETTINGS = "MAMDR_SETTINGS", "MAMDR_PLAN_SETTINGS"  # environment
 
 
 def start(config_path: str, *settings: str) -> tuple[SparkSession, Config]:
-    """The session, Databricks' own where there is one, and the config; paths are those of the repository."""
+    """Returns a session (on Databricks, the existing one) and the config; paths start at the repository."""
     os.chdir(REPOSITORY)
     return spark_session("notebook"), load_config(config_path, [*settings, *further_settings(SETTINGS)])
 
 
 def further_settings(variable: str) -> list[str]:
-    """The key=value, with spaces between, of an environment variable; they come after a notebook's own."""
+    """Reads key=value settings, separated by spaces, from an environment variable; they override a notebook's."""
     return shlex.split(os.environ.get(variable, ""))
 
 
 def show(svg: str, config: Config, name: str) -> None:
-    """Shows a plot in a notebook; a script leaves it under ROOT/notebooks and prints where."""
+    """Writes a plot to ROOT/notebooks; a notebook shows it, a script prints its path."""
     path = config.folder("notebooks", f"{name}.svg")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(svg)
     try:
-        from IPython import get_ipython
-        from IPython.display import SVG, display
+        ipython = import_module("IPython")  # comes with a notebook's kernel, not with this project
     except ImportError:
-        get_ipython = None
-    if get_ipython is not None and get_ipython() is not None:
-        display(SVG(svg))
+        ipython = None
+    if ipython is not None and ipython.get_ipython() is not None:
+        display = import_module("IPython.display")
+        display.display(display.SVG(svg))
     else:
         print(f"plot: {path}")

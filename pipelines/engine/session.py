@@ -1,4 +1,4 @@
-"""What every Spark job shares: its arguments, its session, its summary line, its errors."""
+"""Runs Spark jobs: reads their arguments, starts the session, prints the summary, reports errors."""
 
 import io
 import json
@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import gettempdir
+from typing import cast
 
+from py4j.java_gateway import JVMView
 from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 
@@ -16,25 +18,26 @@ from training.config import Config, parse_arguments
 
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
-    # a log in folders domain=007, domain=8: keys are strings
+    # keys in the names of folders, such as domain=007, are strings
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "true",
-    # rows come in the order of files, and the writer need not sort them: a task writes three files a bucket
+    # a task writes three files per bucket at once: rows come in the order of files, so the writer need not sort them
     "spark.sql.maxConcurrentOutputFileWriters": "256",
-    # frames that are persisted are read a few times only, and keys hardly get smaller
+    # persisted frames are read only a few times, and keys hardly compress
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
 }
 TASKS_PER_CORE = 4
-ROWS_A_TASK = 400_000  # hash tables of more strings are slow, and larger ones go to disk
+ROWS_PER_TASK = 400_000  # hash tables of more strings are slow, and larger ones spill to disk
 TASKS = "spark.sql.shuffle.partitions"
 
 
 def spark_session(name: str) -> SparkSession:
-    """The session that spark-submit prepared, with the settings that all jobs rely on.
+    """Returns the session that spark-submit prepared, with the settings that all jobs rely on.
 
-    Unless told otherwise, a shuffle has four tasks a core: Spark's own 200 take minutes over a small input. A join
-    hashes its smaller side where the parts of that fit in memory, which costs less than to sort both sides by strings.
+    Settings of spark-submit win. By default a shuffle has four tasks per core, since Spark's 200 take minutes over a
+    small input. A join hashes its smaller side if the partitions fit in memory: sorting both sides by strings costs
+    more.
     """
     builder = SparkSession.builder.appName(name)
     for key, value in SETTINGS.items():
@@ -44,10 +47,10 @@ def spark_session(name: str) -> SparkSession:
     given = dict(context.getConf().getAll())
     tasks = TASKS_PER_CORE * context.defaultParallelism
     defaults = {
-        TASKS: tasks,
-        "spark.databricks.delta.snapshotPartitions": tasks,
+        TASKS: str(tasks),
+        "spark.databricks.delta.snapshotPartitions": str(tasks),
         "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "64m",
-        # rows of ids are small: tasks of Spark's own 64m have nine million of them, and hash tables that go to disk
+        # rows of ids are small: a task of Spark's default 64m would hold nine million, and its hash tables would spill
         "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
     }
     for key, value in defaults.items():
@@ -57,18 +60,18 @@ def spark_session(name: str) -> SparkSession:
 
 
 def size_tasks(spark: SparkSession, rows: int) -> None:
-    """Lets shuffles of a job over so many rows have more tasks where they need them, unless told how many."""
+    """Raises the number of shuffle tasks for a job over many `rows`, unless spark-submit sets the number."""
     context = spark.sparkContext
     if not context.getConf().contains(TASKS):
-        spark.conf.set(TASKS, max(TASKS_PER_CORE * context.defaultParallelism, -(-rows // ROWS_A_TASK)))
+        spark.conf.set(TASKS, max(TASKS_PER_CORE * context.defaultParallelism, -(-rows // ROWS_PER_TASK)))
 
 
 @contextmanager
 def persisting() -> Iterator[Callable[[DataFrame], DataFrame]]:
-    """Gives a function that persists a frame until the block ends.
+    """Yields a function that persists a frame until the block ends.
 
-    Spark answers from a persisted frame whatever looks like it: left behind, it would hide from the next job of a
-    notebook that the files have changed.
+    Spark answers every equal query from a persisted frame. A frame left behind would hide changed files from the next
+    job of a notebook.
     """
     with ExitStack() as frames:
 
@@ -80,22 +83,24 @@ def persisting() -> Iterator[Callable[[DataFrame], DataFrame]]:
 
 
 class SubmitStderr(io.TextIOBase):
-    """The stderr of spark-submit, which sends that of its Python driver to stdout, with the summary."""
+    """Writes to the stderr of spark-submit, which otherwise sends the Python driver's stderr to stdout."""
 
     def __init__(self) -> None:
         SparkContext._ensure_initialized()
-        self._stream = SparkContext._jvm.java.lang.System.err
+        self._stream = cast(JVMView, SparkContext._jvm).java.lang.System.err
 
     def write(self, text: str) -> int:
+        """Writes `text` and returns its length."""
         self._stream.print(text)
         return len(text)
 
     def flush(self) -> None:
+        """Flushes the stream."""
         self._stream.flush()
 
 
 def run_job(name: str, job: Callable[[SparkSession, Config], dict]) -> None:
-    """Runs `job` as a command: the last line on stdout is its summary as JSON, a UserError is exit code 2."""
+    """Runs `job` as a command: prints its summary as JSON in the last line; a UserError exits with code 2."""
 
     def command() -> None:
         config = parse_arguments(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Delta tables: made from their definitions in sql/, written in one commit each."""
+"""Creates Delta tables from their definitions in sql/, and reads and writes them, one commit per write."""
 
 from importlib.resources import files
 from string import Template
@@ -7,57 +7,65 @@ import deltalake
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
+from pipelines.engine.jvm import hadoop_path
+from training.config import Config
 from training.data.delta_files import commits_after
 
 SQL = files("sql")
 
 
 def exists(spark: SparkSession, path: str) -> bool:
+    """Returns whether a Delta table lies at `path`."""
     return DeltaTable.isDeltaTable(spark, path)
 
 
 def create_table(spark: SparkSession, name: str, path: str, features: str = "") -> None:
-    """Makes the empty table `name` at `path` by sql/tables/NAME.sql, unless one is there.
+    """Creates the empty table `name` at `path` from sql/tables/NAME.sql, unless it exists.
 
-    `features` defines its columns of features, each with a comma behind it.
+    `features` defines the columns of features, each followed by a comma.
     """
     if not exists(spark, path):
-        _remove_torn(spark, path)
+        _remove_unfinished(spark, path)
         _define(spark, name, path, features)
 
 
-def _remove_torn(spark: SparkSession, path: str) -> None:
-    """Removes what the first commit of a table leaves that was cut off: Delta makes no table in a folder with files.
+def _remove_unfinished(spark: SparkSession, path: str) -> None:
+    """Removes the log of a table whose first commit was cut off: Delta creates no table in a folder with files.
 
-    Only temporary files go, and folders with nothing left in them: a table that somebody makes meanwhile stays.
+    Removes only temporary files and empty folders, so a table that another job creates meanwhile survives.
     """
-    log = spark._jvm.org.apache.hadoop.fs.Path(path, "_delta_log")
-    files = log.getFileSystem(spark._jsc.hadoopConfiguration())
-    if not files.exists(log):
+    log, file_system = hadoop_path(spark, path, "_delta_log")
+    if not file_system.exists(log):
         return
-    for entry in files.listStatus(log):
+    for entry in file_system.listStatus(log):
         if entry.isDirectory() or entry.getPath().getName().startswith("."):
-            files.delete(entry.getPath(), False)
-    files.delete(log, False)
+            file_system.delete(entry.getPath(), False)
+    file_system.delete(log, False)
 
 
 def _define(spark: SparkSession, name: str, path: str, features: str, replace: bool = False) -> None:
     create = statement(f"tables/{name}", table=f"delta.`{path}`", features=features)
-    # CREATE OR REPLACE would ask for the columns that a table at a path has
+    # CREATE OR REPLACE would require the columns of the table that already lies at the path
     spark.sql(create.replace("CREATE", "REPLACE", 1) if replace else create)
 
 
 def statement(name: str, **values: str) -> str:
-    """The statement of sql/NAME.sql, with ${placeholders} filled from `values`."""
+    """Returns the statement of sql/NAME.sql without comments, with ${placeholders} replaced by `values`."""
     text = Template((SQL / f"{name}.sql").read_text()).substitute(values)
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
 
 
-def overwrite(frame: DataFrame, name: str, path: str, features: str = "") -> None:
-    """Replaces what the table `name` at `path` holds, in one commit; its constraints are checked by Delta.
+def write(frame: DataFrame, name: str, config: Config, features: str = "") -> DataFrame:
+    """Replaces the content of the table `name` of `config`, see `overwrite`, and returns the table as it is now."""
+    overwrite(frame, name, config.table(name), features)
+    return read(frame.sparkSession, config.table(name))
 
-    Where an earlier build had other features the table is defined anew first, in commits of their own; older versions
-    can still be read.
+
+def overwrite(frame: DataFrame, name: str, path: str, features: str = "") -> None:
+    """Replaces the content of the table `name` at `path` in one commit; Delta checks its constraints.
+
+    If an earlier build had other features, the table is first redefined in a commit of its own. Older versions stay
+    readable.
     """
     spark = frame.sparkSession
     create_table(spark, name, path, features)
@@ -67,7 +75,7 @@ def overwrite(frame: DataFrame, name: str, path: str, features: str = "") -> Non
 
 
 def clear(spark: SparkSession, name: str, path: str) -> None:
-    """Lets the table `name` at `path` be there, and hold nothing."""
+    """Creates the table `name` at `path` if needed, and empties it."""
     if not exists(spark, path):
         create_table(spark, name, path)
     elif not read(spark, path).isEmpty():
@@ -75,37 +83,37 @@ def clear(spark: SparkSession, name: str, path: str) -> None:
 
 
 def replace_buckets(frame: DataFrame, path: str, buckets: list[int]) -> None:
-    """Replaces some buckets of the samples at `path` by `frame`, which has rows of no others, in one commit."""
+    """Replaces `buckets` of the samples at `path` by `frame`, which has no rows of other buckets, in one commit."""
     condition = f"bucket IN ({', '.join(map(str, buckets))})"
     frame.write.format("delta").mode("overwrite").option("replaceWhere", condition).save(path)
 
 
 def restore(spark: SparkSession, path: str, version: int) -> None:
-    """Lets the newest version of the table hold what `version` held."""
+    """Restores the content of `version` of the table, as a new version."""
     spark.sql(f"RESTORE TABLE delta.`{path}` TO VERSION AS OF {version}")
 
 
 def append(frame: DataFrame, name: str, path: str) -> None:
-    """Adds the rows of `frame` to the table `name` at `path`, by the table's columns; others are left out."""
+    """Adds the rows of `frame` to the table `name` at `path`; columns that the table lacks are dropped."""
     create_table(frame.sparkSession, name, path)
     columns = read(frame.sparkSession, path).columns
     frame.select(columns).write.format("delta").mode("append").save(path)
 
 
 def read(spark: SparkSession, path: str, version: int | None = None) -> DataFrame:
-    """The table at `path`: its newest version, unless another is given."""
+    """Reads a version of the table at `path`, by default the newest."""
     reader = spark.read.format("delta")
     return (reader if version is None else reader.option("versionAsOf", version)).load(path)
 
 
 def version(path: str) -> int:
-    """The newest version of the table at `path`."""
+    """Returns the newest version of the table at `path`."""
     return deltalake.DeltaTable(path).version()
 
 
 def commits(path: str, after: int) -> list[dict]:
-    """The commits `after` a version of the table at `path`, the newest first.
+    """Returns the commits after version `after` of the table at `path`, newest first.
 
-    Read by delta-rs, as the trainer does: Spark would plan and run a job for the few files of each log.
+    They are read by delta-rs, as in the trainer: Spark would plan and run a job for the few files of each log.
     """
     return commits_after(deltalake.DeltaTable(path), after)

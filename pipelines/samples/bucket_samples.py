@@ -1,8 +1,9 @@
-"""From the placed rows of a bucket to its samples, in NumPy, for all of its domains at once."""
+"""Makes the samples of a bucket from its rows, in NumPy, for all of its domains at once."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -11,133 +12,141 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from pipelines.samples.features import fill_sequences
+from pipelines.samples.features import pad_sequences
 from pipelines.samples.negatives import draw_negatives
 from pipelines.samples.splits import OPEN, SPLITS, split_rows
+from training.column_names import ID_ORDER, LABEL, ROW_ORDER
 from training.config import DataConfig
 
 SCHEMA = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, bucket INT, split STRING"
-PLACED = ("domain_id", "user_id", "item_id", "label", "bucket", "ctr_ratio", "split", "stands")
-PAIR = ("domain_id", "user_id", "item_id")
-ORDER = ("split", "bucket", *PAIR, "label")
+INPUT = (*ROW_ORDER, "bucket", "ctr_ratio", "split", "final")  # columns of rows that are no features
+FILE_ORDER = ("split", "bucket", *ROW_ORDER)
 NO_OWNERS: Mapping[str, DataFrame] = MappingProxyType({})
 
 
 def make_samples(
-    placed: DataFrame,
+    rows: DataFrame,
     data: DataConfig,
     seed: int,
     labelled: bool,
     owners: Mapping[str, DataFrame] = NO_OWNERS,
     events: bool = False,
 ) -> DataFrame:
-    """Draws negatives (unless `labelled`), splits (unless `placed` has a split) by bucket, and adds features.
+    """Draws negatives (unless `labelled`), splits each bucket (rows with a split keep it), and adds features.
 
     Args:
-        placed: see `assign_buckets`; columns beyond PLACED are features of the rows.
-        owners: the tables with features of users and items, by user_id and item_id. Rows that have those already, as
-            the samples of an earlier build, keep theirs.
+        rows: see `assign_buckets`; columns beyond INPUT are features of the rows.
+        owners: by user_id or item_id, the table of users or items with its features. Rows that have these features
+            already, such as samples of an earlier build, keep theirs.
         events: whether a (domain, user, item) may be several samples.
 
     Returns:
-        The columns of the samples table. A partition has one bucket after the other, each by split, domain, user, item
-        and label, as files are: where writers of several files stand open, nothing is left to sort.
+        The columns of the samples table. Partitions are sorted by bucket, split, domain, user, item and label, the
+        order of the files, so that the writer need not sort again.
     """
-    of_rows = [name for name in placed.columns if name not in PLACED]
-    schema = StructType([*StructType.fromDDL(SCHEMA), *(placed.schema[name] for name in of_rows)])
+    of_rows = [name for name in rows.columns if name not in INPUT]
+    fields = cast(StructType, StructType.fromDDL(SCHEMA)).fields
+    schema = StructType([*fields, *(rows.schema[name] for name in of_rows)])
 
-    def finish(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def finish(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for bucket in whole_buckets(batches):
             yield from finish_bucket(bucket, data.split, seed, labelled, events).to_batches()
 
-    # which of two samples of a pair goes to which split must not depend on the order that features come in
-    within = (*PAIR, "label", *of_rows) if of_rows else ()
-    by_bucket = placed.repartition("bucket").sortWithinPartitions("bucket", *within)
+    # the splits of two samples of a pair must not depend on the order of the input: sort by the features of rows, too
+    within = [*ROW_ORDER, *of_rows] if of_rows else []
+    by_bucket = rows.repartition("bucket").sortWithinPartitions("bucket", *within)
     samples = by_bucket.mapInArrow(finish, schema)
     for name, frame in owners.items():
         samples = _with_features(samples, frame.drop("key").withColumnRenamed("id", name), name)
-    samples = fill_sequences(samples, data.features)
-    return samples.repartition("bucket").sortWithinPartitions("bucket", *ORDER, *of_rows) if owners else samples
+    samples = pad_sequences(samples, data.features)
+    return samples.repartition("bucket").sortWithinPartitions("bucket", *FILE_ORDER, *of_rows) if owners else samples
 
 
 def _with_features(samples: DataFrame, owners: DataFrame, key: str) -> DataFrame:
-    """Adds the columns of `owners` by `key`; where `samples` has a value of such a column, that stays."""
+    """Adds the columns of `owners` by `key`; a value that `samples` already has in such a column stays."""
     features = [name for name in owners.columns if name != key]
-    there = [name for name in features if name in samples.columns]
-    joined = samples.withColumnsRenamed({name: f"_{name}" for name in there}).join(owners, key)
-    return joined.withColumns({name: F.coalesce(f"_{name}", name) for name in there}).drop(*(f"_{n}" for n in there))
+    existing = [name for name in features if name in samples.columns]
+    joined = samples.withColumnsRenamed({name: f"_{name}" for name in existing}).join(owners, key)
+    filled = joined.withColumns({name: F.coalesce(f"_{name}", name) for name in existing})
+    return filled.drop(*(f"_{name}" for name in existing))
 
 
 def whole_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Cuts rows that stand by bucket into the buckets, so that a task holds one of them at a time.
+    """Cuts rows that are sorted by bucket into buckets, so that a task holds one bucket at a time.
 
     | bucket | 0 0 | 0 1 | 1 |  ->  0 0 0 | 1 1
     """
-    parts: list[pa.RecordBatch] = []
+    pieces: list[pa.RecordBatch] = []
     for batch in filter(len, batches):
         bucket = batch["bucket"].to_numpy()
         edges = [0, *(np.flatnonzero(np.diff(bucket)) + 1).tolist(), len(bucket)]
         for start, end in pairwise(edges):
-            if parts and parts[-1]["bucket"][0].as_py() != bucket[start]:
-                yield pa.Table.from_batches(parts)
-                parts = []
-            parts.append(batch.slice(start, end - start))
-    if parts:
-        yield pa.Table.from_batches(parts)
+            if pieces and pieces[-1]["bucket"][0].as_py() != bucket[start]:
+                yield pa.Table.from_batches(pieces)
+                pieces = []
+            pieces.append(batch.slice(start, end - start))
+    if pieces:
+        yield pa.Table.from_batches(pieces)
 
 
-def finish_bucket(placed: pa.Table, shares: list[float], seed: int, labelled: bool, events: bool = False) -> pa.Table:
-    """The samples of a bucket, by ORDER: SCHEMA and the features of rows.
+def finish_bucket(bucket: pa.Table, shares: list[float], seed: int, labelled: bool, events: bool = False) -> pa.Table:
+    """Makes the samples of a bucket, sorted by FILE_ORDER: the columns of SCHEMA, and the features of rows.
 
-    Rows that have a `split` keep it. Rows that are marked in the column `stands` are samples of an earlier build: they
-    stay what they are, and get no negatives. See `make_samples`.
+    Rows that have a `split` keep it. Rows that are `final` are samples of an earlier build: they do not change and get
+    no negatives. See `make_samples`.
 
-    Raises RuntimeError if a (domain, user, item) is two samples, unless those are `events`.
+    Raises:
+        RuntimeError: a (domain, user, item) is two samples, and `events` is false.
     """
-    is_row = placed["user_id"].is_valid()
-    rows = placed.filter(is_row)
-    domains, users, items, labels, ratios = (
-        rows[name].to_numpy() for name in ("domain_id", "user_id", "item_id", "label", "ctr_ratio")
-    )
+    rows = bucket.filter(bucket["user_id"].is_valid())  # the others are the item pool of a head domain
+    domains, users, items, labels, ratios = (rows[name].to_numpy() for name in (*ROW_ORDER, "ctr_ratio"))
     split = _given_splits(rows)
     if not labelled:
-        pools = _item_pools(placed["domain_id"].to_numpy(), placed["item_id"].to_numpy())
-        keys = (domains.astype(np.int64), users, items)
-        new = ~rows["stands"].to_numpy() if "stands" in rows.column_names else np.ones(len(rows), bool)
-        drawn = draw_negatives(seed, *(key[new] for key in keys), ratios[new], pools, [key[~new] for key in keys])
-        split = np.concatenate([split, splits_of_negatives(*(key[new] for key in keys), split[new], *drawn[:2])])
-        domains, users, items = (np.concatenate(pair) for pair in zip((domains, users, items), drawn, strict=True))
+        pools = _item_pools(bucket["domain_id"].to_numpy(), bucket["item_id"].to_numpy())
+        is_new = ~rows["final"].to_numpy() if "final" in rows.column_names else np.ones(len(rows), bool)
+        wide_domains = domains.astype(np.int64)
+        positives = (wide_domains[is_new], users[is_new], items[is_new])
+        taken = (wide_domains[~is_new], users[~is_new], items[~is_new])
+        drawn = draw_negatives(seed, *positives, ratios[is_new], pools, taken)
+        split = np.concatenate([split, splits_of_negatives(*positives, split[is_new], drawn[0], drawn[1])])
+        domains, users, items = (
+            np.concatenate([of_rows, of_drawn])
+            for of_rows, of_drawn in zip((domains, users, items), drawn, strict=True)
+        )
         labels = np.concatenate([labels, np.zeros(len(drawn[0]), labels.dtype)])
     samples = pa.table(
         {
             "domain_id": domains.astype(np.int32),
             "user_id": users.astype(np.int64),
             "item_id": items.astype(np.int64),
-            "label": labels.astype(np.float32),
-            "bucket": np.full(len(domains), placed["bucket"][0].as_py(), np.int32),
+            LABEL: labels.astype(np.float32),
+            "bucket": np.full(len(domains), bucket["bucket"][0].as_py(), np.int32),
             "split": split,
         }
     )
     for name in rows.column_names:
-        if name not in PLACED:
+        if name not in INPUT:
             of_drawn = pa.nulls(len(domains) - len(rows), rows[name].type)
             samples = samples.append_column(name, pa.chunked_array([*rows[name].chunks, of_drawn]))
-    samples = samples.sort_by([(name, "ascending") for name in (*PAIR, "label")])
+    samples = samples.sort_by([(name, "ascending") for name in ROW_ORDER])
     if not events:
         refuse_doubles(samples)
-    *keys, given = (samples[name].to_numpy() for name in (*PAIR, "label", "split"))
-    return _by_split(samples, split_rows(seed, shares, *keys, given))
+    domains, users, items, labels, split = (samples[name].to_numpy() for name in (*ROW_ORDER, "split"))
+    return _by_split(samples, split_rows(seed, shares, domains, users, items, labels, split))
 
 
 def refuse_doubles(samples: pa.Table) -> None:
-    """Raises RuntimeError if a (domain, user, item) is two samples of a bucket, which stand by these."""
-    same = np.logical_and.reduce([np.diff(samples[name].to_numpy()) == 0 for name in PAIR])
+    """Raises RuntimeError if a (domain, user, item) occurs twice in the samples of a bucket, sorted by ROW_ORDER."""
+    same = np.logical_and.reduce([np.diff(samples[name].to_numpy()) == 0 for name in ID_ORDER])
     if same.any():
-        raise RuntimeError(f"bucket {samples['bucket'][0]}: {same.sum()} pairs of a domain, user and item come twice")
+        raise RuntimeError(
+            f"bucket {samples['bucket'][0]} of the samples holds {same.sum()} repeated (domain, user, item): "
+            "the log changed during the build, run it again"
+        )
 
 
 def _by_split(samples: pa.Table, split: np.ndarray) -> pa.Table:
-    """The samples with their splits, and in the order of those, so that Spark's own sort finds nothing to do."""
+    """Adds the splits and sorts by them, so that Spark's sort has nothing to do."""
     by_name = np.argsort(SPLITS)
     order = np.argsort(np.argsort(by_name).astype(np.int8)[split], kind="stable")
     names = pa.DictionaryArray.from_arrays(split[order], pa.array(SPLITS)).cast(pa.string())
@@ -146,11 +155,11 @@ def _by_split(samples: pa.Table, split: np.ndarray) -> pa.Table:
 
 
 def _given_splits(rows: pa.Table) -> np.ndarray:
-    """The splits that rows have, as indices into SPLITS; OPEN where they have none."""
+    """Returns the splits of rows as indices into SPLITS; OPEN for rows without a split."""
     if "split" not in rows.column_names:
         return np.full(len(rows), OPEN, np.int8)
-    known = pc.index_in(rows["split"], pa.array(SPLITS))
-    return known.fill_null(OPEN).to_numpy().astype(np.int8)
+    index = pc.index_in(rows["split"], pa.array(SPLITS))
+    return index.fill_null(OPEN).to_numpy().astype(np.int8)
 
 
 def splits_of_negatives(
@@ -161,14 +170,14 @@ def splits_of_negatives(
     negative_domains: np.ndarray,
     negative_users: np.ndarray,
 ) -> np.ndarray:
-    """Spreads a user's negatives in a domain evenly over the user's positives there: each gets the split of one.
+    """Spreads a user's negatives in a domain evenly over the splits of the user's positives there.
 
-    A user whose positives are in train and test, in that order of their items, has four negatives in train, train, test
-    and test. Where no positive has a split yet, no negative has.
+    A user whose positives, ordered by item, are in train and test has four negatives in train, train, test and test.
+    If no positive has a split yet, no negative gets one.
 
     Args:
         domains, users, items, split: the positives, shape (n,).
-        negative_domains, negative_users: shape (m,); each user here has positives in that domain.
+        negative_domains, negative_users: shape (m,); each user has positives in that domain.
 
     Returns:
         int8, shape (m,).
@@ -189,7 +198,7 @@ def splits_of_negatives(
 
 
 def _item_pools(domains: np.ndarray, items: np.ndarray) -> dict[int, np.ndarray]:
-    """For each domain id its distinct items, sorted."""
+    """Returns, by domain id, the distinct items of the domain, sorted."""
     pairs = np.unique(np.stack([domains.astype(np.int64), items], axis=1), axis=0)
     ids, starts = np.unique(pairs[:, 0], return_index=True)
     return dict(zip(ids.tolist(), np.split(pairs[:, 1], starts[1:]), strict=True))

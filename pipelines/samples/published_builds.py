@@ -1,29 +1,56 @@
-"""The table builds: which versions of the tables belong together, and how far the log was read for them."""
+"""Keeps the table builds: which versions of the tables belong together, and how far each build read the log."""
 
 import json
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.engine import tables
+from pipelines.engine.rows import aggregate
 from training.config import Config, DataConfig
 from training.data.delta_files import require_version
 from training.data.published_builds import COMMIT_TAG, PUBLISHED_TABLES, first_build_commit
 from training.errors import UserError
 
-OF_A_DAY = ("since", "until", "since_version", "incremental")  # settings of data
-BELONGING = ("samples", "domains", "users", "items")  # to a model
+DAILY_KEYS = ("since", "until", "since_version", "incremental")  # of DataConfig: they differ from day to day
+MODEL_TABLES = ("samples", "domains", "users", "items")  # the tables whose versions belong to a model
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
+@dataclass(frozen=True)
+class StartedBuild:
+    """Describes the state in which a build began.
+
+    Attributes:
+        versions: the newest version of each table that a build writes; -1 for a table that does not exist.
+        source_version: the newest version of a log that is a Delta table, else None.
+    """
+
+    versions: Mapping[str, int]
+    source_version: int | None
+
+
+def start_build(spark: SparkSession, config: Config) -> StartedBuild:
+    """Notes the state before a build. Call it before the log is read: a later build then reads newer rows again."""
+    paths = {name: config.table(name) for name in PUBLISHED_TABLES}
+    versions = {name: tables.version(path) if tables.exists(spark, path) else -1 for name, path in paths.items()}
+    return StartedBuild(versions, _source_version(spark, config.data))
+
+
+def _source_version(spark: SparkSession, data: DataConfig) -> int | None:
+    if data.source != "delta" or not tables.exists(spark, data.path):
+        return None
+    return DeltaTable.forPath(spark, data.path).history(1).head(1)[0]["version"]
+
+
 @contextmanager
-def marked(spark: SparkSession) -> Iterator[None]:
-    """Lets the commits of the block carry the mark of a build, and of this one alone; see training/data/snapshot.py."""
+def tagged_commits(spark: SparkSession) -> Iterator[None]:
+    """Tags the commits inside the block as those of one build; see training/data/published_builds.py."""
     spark.conf.set(USER_METADATA, f"{COMMIT_TAG} {uuid.uuid4()}")
     try:
         yield
@@ -31,104 +58,84 @@ def marked(spark: SparkSession) -> Iterator[None]:
         spark.conf.unset(USER_METADATA)
 
 
-def record(
-    spark: SparkSession,
-    config: Config,
-    source_version: int | None,
-    latest: float | None,
-    before: Mapping[str, int],
-) -> None:
-    """Notes that the tables as this build has left them belong together.
+def publish(spark: SparkSession, config: Config, started: StartedBuild, latest: float | None) -> None:
+    """Publishes the tables as this build has left them: adds a row to the table builds.
 
     Args:
-        source_version: of the log when it was read, see `source_version`.
-        latest: the largest time of all rows of this log that were kept.
-        before: `current` when the build began.
+        latest: the largest time among all rows of this log that were kept.
 
     Raises:
         UserError: another job wrote one of the tables meanwhile.
     """
-    versions = {name: _written(spark, config.table(name), before[name]) for name in PUBLISHED_TABLES}
+    versions = {name: _written_version(spark, config.table(name), started.versions[name]) for name in PUBLISHED_TABLES}
     schema = "path STRING, source_version BIGINT, latest DOUBLE, data STRING, versions MAP<STRING, BIGINT>"
-    values = (config.data.path, source_version, latest, settings_of(config.data), versions)
+    values = (config.data.path, started.source_version, latest, settings_of(config.data), versions)
     row = spark.createDataFrame([values], schema)
     tables.append(row.withColumn("built_at", F.current_timestamp()), "builds", config.table("builds"))
 
 
-def current(spark: SparkSession, config: Config) -> dict[str, int]:
-    """The newest version of each table that a build writes; -1 where there is no table yet."""
-    paths = {name: config.table(name) for name in PUBLISHED_TABLES}
-    return {name: tables.version(path) if tables.exists(spark, path) else -1 for name, path in paths.items()}
-
-
-def _written(spark: SparkSession, path: str, before: int) -> int:
-    """The newest version of the table at `path`. Raises UserError where another job wrote one after `before`."""
-    own = spark.conf.get(USER_METADATA)
+def _written_version(spark: SparkSession, path: str, before: int) -> int:
+    """Returns the newest version of the table at `path`. Raises UserError if another job wrote one after `before`."""
+    tag = spark.conf.get(USER_METADATA)
     commits = tables.commits(path, before)
     for commit in commits:
-        if commit.get("userMetadata") != own:
+        if commit.get("userMetadata") != tag:
             raise UserError(
-                f"table {path} was written by another job (version {commit['version']}) while this build ran, which "
-                "is not published: run one build of these tables at a time, and now this one again"
+                f"table {path} was written by another job (version {commit['version']}) during this build, so the "
+                "build is not published: run one build of these tables at a time, and repeat this one"
             )
     return commits[0]["version"] if commits else before
 
 
 def settings_of(data: DataConfig) -> str:
-    """The settings that two builds share whose tables can be compared, as JSON."""
-    return json.dumps({key: value for key, value in asdict(data).items() if key not in OF_A_DAY}, sort_keys=True)
+    """Returns, as JSON, the settings that two builds must share for their tables to be comparable."""
+    return json.dumps({key: value for key, value in asdict(data).items() if key not in DAILY_KEYS}, sort_keys=True)
 
 
-def read_last(spark: SparkSession, config: Config) -> Row | None:
-    """The newest build; None where there is none."""
+def last_build(spark: SparkSession, config: Config) -> Row | None:
+    """Returns the newest row of the table builds; None if there is none."""
     path = config.table("builds")
     if not tables.exists(spark, path):
         return None
     return tables.read(spark, path).orderBy(F.desc("built_at")).first()
 
 
-def versions(spark: SparkSession, config: Config, samples: int) -> dict[str, int]:
-    """By table, the versions that belong to a version of the samples: those of the build that made it.
+def versions_with(spark: SparkSession, config: Config, samples: int) -> dict[str, int]:
+    """Returns the version of each of MODEL_TABLES that belongs to version `samples` of the samples.
 
-    Of newest samples that are of no build, since somebody deleted rows, they are the newest.
+    These are the versions of the build that made those samples. If no build made them, for instance after a DELETE,
+    but they are the newest, the newest versions of all tables are returned.
 
     Raises:
-        UserError: no build made that version, or a table does not have its version any more.
+        UserError: no build made that version, or a table no longer has its version.
     """
-    path, found = config.table("builds"), None
+    path, build = config.table("builds"), None
     if tables.exists(spark, path):
         of_version = tables.read(spark, path).where(F.col("versions")["samples"] == samples)
-        found = of_version.orderBy(F.desc("built_at")).first()
-    if found is None:
-        newest = {name: tables.version(config.table(name)) for name in BELONGING}
+        build = of_version.orderBy(F.desc("built_at")).first()
+    if build is None:
+        newest = {name: tables.version(config.table(name)) for name in MODEL_TABLES}
         if samples == newest["samples"]:
             return newest
-        at = f"version {samples} of table {config.table('samples')}, which is at {newest['samples']},"
-        raise UserError(f"{at} is of no build: build and train anew")
-    for name in BELONGING:
-        require_version(config.table(name), found["versions"][name])
-    return {name: found["versions"][name] for name in BELONGING}
+        raise UserError(
+            f"version {samples} of table {config.table('samples')} (now at {newest['samples']}) was not produced by a "
+            "build: rebuild the tables and retrain"
+        )
+    for name in MODEL_TABLES:
+        require_version(config.table(name), build["versions"][name])
+    return {name: build["versions"][name] for name in MODEL_TABLES}
 
 
-def source_version(spark: SparkSession, config: Config) -> int | None:
-    """The newest version of a log that is a Delta table, wherever Spark can read one.
-
-    Ask before it is read: rows that come meanwhile are then read again.
-    """
-    path = config.data.path
-    is_table = config.data.source == "delta" and tables.exists(spark, path)
-    return DeltaTable.forPath(spark, path).history(1).first()["version"] if is_table else None
+def latest_time(clean: DataFrame) -> float | None:
+    """Returns the largest time of clean rows; None if no row has a time."""
+    return aggregate(clean, F.max("time"))[0]
 
 
-def latest_time(kept: DataFrame) -> float | None:
-    return kept.agg(F.max("time")).first()[0]
+def unread_rows(data: DataConfig, last: Row) -> DataConfig:
+    """Returns `data` limited to the rows of the log that the `last` build did not read.
 
-
-def unread(data: DataConfig, last: Row) -> DataConfig:
-    """`data` with the rows that the `last` build of this log did not see.
-
-    By the version of a Delta table, by times otherwise, unless data.since is given; where there is neither, or another
-    log was read, all rows.
+    Uses the Delta version of the log if it has one, else `data.since`, else the latest time seen. Without any of
+    them, or for a different log, all rows are read.
     """
     if last["path"] != data.path:
         return data
@@ -140,12 +147,12 @@ def unread(data: DataConfig, last: Row) -> DataConfig:
 
 
 def undo_unfinished(spark: SparkSession, config: Config, last: Row) -> None:
-    """Takes back what builds that were cut off have written since the `last` one.
+    """Restores tables that unfinished builds have written since the `last` published one.
 
-    What others have done to the tables before, as to delete rows, stays.
+    Changes that others committed before, such as a DELETE, stay.
     """
     for name, published in last["versions"].items():
         path = config.table(name)
-        left = first_build_commit(tables.commits(path, published))
-        if left is not None:
-            tables.restore(spark, path, left - 1)
+        unfinished = first_build_commit(tables.commits(path, published))
+        if unfinished is not None:
+            tables.restore(spark, path, unfinished - 1)

@@ -1,38 +1,38 @@
-"""Which rows of the log a build is about, where that is not all of them."""
+"""Chooses the rows of the log that a build is about, if not all of them."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.samples.cleaning import deduplicate, parse, parsed_time
-from training.config import DataConfig, seconds_of
+from pipelines.samples.cleaning import deduplicate, parse, parsed_time, to_seconds
+from training.config import DataConfig
 from training.errors import UserError
 
-PARTS = 1_000_000
-KEYS = ("domains", "largest_domains", "user_share", "since", "until")  # of DataConfig, that choose
-TIMED = ("since", "until", "split_at")  # of DataConfig, that need times
+DRAWS = 1_000_000  # a user's draw is a whole number below this
+CHOICE_KEYS = ("domains", "largest_domains", "user_share", "since", "until")  # of DataConfig, that choose rows
+TIME_KEYS = ("since", "until", "split_at")  # of DataConfig, that need times
 
 
 def choose_rows(raw: DataFrame, data: DataConfig, positive_at: float | None) -> DataFrame:
-    """The rows of a period, of `data.domains`, of a share of the users, and then of the `data.largest_domains`.
+    """Chooses the rows of a period, of `data.domains`, of a share of the users, and of the `data.largest_domains`.
 
-    The largest are those with most rows that would be kept. Rows without a domain or user stay, to be rejected; so do
-    those without a time.
+    The largest domains are those with most rows after cleaning, among the rows that the other settings choose. Rows
+    without a domain, user or time stay, to be rejected later.
 
     Raises:
-        UserError: the log has no times, and the config names one.
+        UserError: the config needs times, and the log has none.
     """
-    for key in TIMED:
+    for key in TIME_KEYS:
         if getattr(data, key) is not None and "time" not in raw.columns:
             raise UserError(f"data.{key} needs the times of the rows: set data.columns.time")
     if data.since is not None:
-        raw = raw.where(parsed_time().isNull() | (parsed_time() >= seconds_of(data.since)))
+        raw = raw.where(parsed_time().isNull() | (parsed_time() >= to_seconds(data.since)))
     if data.until is not None:
-        raw = raw.where(parsed_time().isNull() | (parsed_time() < seconds_of(data.until)))
+        raw = raw.where(parsed_time().isNull() | (parsed_time() < to_seconds(data.until)))
     if data.domains is not None:
         raw = _of_domains(raw, data.domains)
     if data.user_share is not None:
-        draw = F.pmod(F.xxhash64(F.lit("user_share"), "user"), F.lit(PARTS))
-        raw = raw.where(F.col("user").isNull() | (draw < data.user_share * PARTS))
+        draw = F.pmod(F.xxhash64(F.lit("user_share"), "user"), F.lit(DRAWS))
+        raw = raw.where(F.col("user").isNull() | (draw < data.user_share * DRAWS))
     if data.largest_domains is not None:
         sizes = deduplicate(parse(raw, positive_at, data.features)).groupBy("domain").count()
         largest = sizes.orderBy(F.desc("count"), "domain").limit(data.largest_domains)

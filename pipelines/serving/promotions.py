@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from pipelines.engine import tables
 from pipelines.samples import published_builds
-from pipelines.samples.features import of
+from pipelines.samples.features import owned_by
 from pipelines.tasks.adapt_domains import ModelKey
 from training.artifacts.warm_start import newest_trained_version
 from training.config import Config, restore_config
@@ -48,7 +48,7 @@ class Served:
     @classmethod
     def of(cls, spark: SparkSession, key: ModelKey, domain: str | None = None) -> "Served":
         """`key`, with the tables that it was trained on. Raises UserError if they are not there any more."""
-        return cls(key, domain, published_builds.versions(spark, key.config, key.table_version))
+        return cls(key, domain, published_builds.versions_with(spark, key.config, key.table_version))
 
 
 def find_served(spark: SparkSession, config: Config) -> list[Served]:
@@ -75,7 +75,7 @@ def find_newest(spark: SparkSession, config: Config, domain: str | None = None) 
     Raises:
         UserError: there is none, or it needs what a request has not.
     """
-    for name in of(config.data.features, "row"):
+    for name in owned_by(config.data.features, "row"):
         raise UserError(f'feature "{name}" is the value of a row of the log, and a request has none: leave it out')
     version = take_snapshot(config).version
     stored = newest_trained_version(config, version)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.samples.features import columns, of
+from pipelines.samples.features import encoded_columns, owned_by
 from pipelines.serving.promotions import Served
 from pipelines.tasks.rank_requests import rank
 from pipelines.tasks.score_samples import domain_part
@@ -78,15 +78,15 @@ def count_unknown(frame: DataFrame, owner: str) -> int:
 def read_owner(spark: SparkSession, owner: str, served: Served) -> DataFrame:
     """The table of users or items as user (key), user_id and the features of users that the model has."""
     table = served.read(spark, f"{owner}s")
-    further = columns(of(served.key.config.data.features, owner))
+    further = encoded_columns(owned_by(served.key.config.data.features, owner))
     return table.select(F.col("key").alias(owner), F.col("id").alias(f"{owner}_id"), *further)
 
 
 def fill_unknown(frame: DataFrame, known: DataFrame, owner: str, config: Config) -> DataFrame:
     """Adds the id and the features of each row's user or item; UNKNOWN and zeros where `known` has it not."""
     values = {f"{owner}_id": F.lit(UNKNOWN).cast("bigint")}
-    for name, feature in of(config.data.features, owner).items():
-        for column, kind in columns({name: feature}).items():
+    for name, feature in owned_by(config.data.features, owner).items():
+        for column, kind in encoded_columns({name: feature}).items():
             zero = F.lit(0).cast(kind.removeprefix("ARRAY<").removesuffix(">"))
             values[column] = F.array_repeat(zero, feature.length) if kind.startswith("ARRAY") else zero
     joined = frame.join(known, owner, "left")

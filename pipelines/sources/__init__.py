@@ -1,17 +1,17 @@
-"""Readers of raw logs, one module a source.
+"""Reads raw logs; each source is a module.
 
-A source is a function (spark, DataConfig) -> DataFrame of strings, as they stand in the input, with the columns
+A source is a function (spark, DataConfig) -> DataFrame. All values are strings, as written in the input:
 
     user, item, domain   the keys
-    label                where the log has one: a number; absent, every row is a positive
-    time                 where the log has one: a number or a timestamp; the latest of equal rows is kept
-    event                where one (user, item, domain) may hold several samples: what tells them apart
-    split                where the log brings its own: train, val or test
-    (features)           those of data.features, by their names: strings, or arrays of strings
-    _malformed           a line that could not be parsed, else null
-    _fault               where the source itself refuses rows: a struct (column, reason), else null
+    label                optional: a number; without the column, every row is a positive
+    time                 optional: a number or a timestamp; of equal rows the latest is kept
+    event                optional: tells apart several samples of one (user, item, domain)
+    split                optional: train, val or test
+    (features)           one column per feature of data.features, by its name: strings, or arrays of strings
+    _malformed           the line, if it could not be parsed, else null
+    _fault               optional: a struct (column, reason) if the source rejects the row, else null
 
-A new source is one file here and one line in SOURCES.
+To add a source, add a file here and a line to SOURCES.
 """
 
 from collections.abc import Callable
@@ -26,9 +26,17 @@ from training.errors import UserError
 
 @dataclass(frozen=True)
 class Source:
+    """Describes how a kind of log is read.
+
+    Attributes:
+        read: see the module.
+        positive_at: the smallest label of a positive, unless data.positive_at is set; None: labels are 0 or 1.
+        vectors: reads pre-trained vectors (key, vector) of user and item; None: the source has none.
+    """
+
     read: Callable[[SparkSession, DataConfig], DataFrame]
-    positive_at: float | None = None  # from where a label is positive; None: it is 0 or 1; data.positive_at wins
-    vectors: Callable[[SparkSession, DataConfig], dict[str, DataFrame]] | None = None  # (key, vector) of user and item
+    positive_at: float | None = None
+    vectors: Callable[[SparkSession, DataConfig], dict[str, DataFrame]] | None = None
 
 
 SOURCES = {
@@ -43,7 +51,7 @@ SOURCES = {
 
 
 def read_log(spark: SparkSession, data: DataConfig) -> tuple[DataFrame, float | None]:
-    """The raw log that `data` names and the threshold of its labels. Raises UserError."""
+    """Reads the raw log that `data` names; returns it with the smallest label of a positive. Raises UserError."""
     if data.source not in SOURCES:
         raise UserError(f'data.source "{data.source}" does not exist: choose one of {", ".join(SOURCES)}')
     source = SOURCES[data.source]
@@ -52,6 +60,6 @@ def read_log(spark: SparkSession, data: DataConfig) -> tuple[DataFrame, float | 
 
 
 def read_vectors(spark: SparkSession, data: DataConfig) -> dict[str, DataFrame]:
-    """The pre-trained vectors (key, vector) of user and item that the source of `data` brings, if it does."""
+    """Reads the pre-trained vectors (key, vector) of user and item; empty if the source of `data` has none."""
     vectors = SOURCES[data.source].vectors
     return vectors(spark, data) if vectors is not None else {}

@@ -1,4 +1,4 @@
-"""What the sources share: is the input there, does it have the columns, and which of them are features?"""
+"""Helps sources: checks paths and columns, selects features, reads CSV files as strings."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
+from pipelines.engine.jvm import hadoop_path
 from pipelines.sources.same_columns import require_one_header
 from training.config import DataConfig
 from training.errors import UserError
@@ -15,10 +16,9 @@ FAULT = "_fault"
 
 
 def require_path(spark: SparkSession, path: str, key: str = "data.path") -> str:
-    """Returns `path` if something lies there, on any file system that Spark knows. Raises UserError."""
-    jvm_path = spark._jvm.org.apache.hadoop.fs.Path(path)
-    file_system = jvm_path.getFileSystem(spark._jsc.hadoopConfiguration())
-    if not file_system.globStatus(jvm_path):
+    """Returns `path` if it exists on any file system that Spark knows. Raises UserError, which names `key`."""
+    pattern, file_system = hadoop_path(spark, path)
+    if not file_system.globStatus(pattern):
         how = "; the first comment of the config file says how to get the data" if key == "data.path" else ""
         raise UserError(f"input {path} does not exist: set {key}{how}")
     return path
@@ -33,10 +33,10 @@ def require_columns(frame: DataFrame, columns: Iterable[str], path: str) -> None
 
 
 def feature_columns(frame: DataFrame, data: DataConfig) -> list[Column]:
-    """The columns of `frame` that data.features names, under the features' names: strings, or arrays of strings.
+    """Selects the columns of data.features from `frame`, named after the features: strings, or arrays of strings.
 
     Raises:
-        UserError: one is not there, or is an array where a feature has one value.
+        UserError: a column is missing, or holds arrays for a feature with a single value.
     """
     chosen = []
     for name, feature in data.features.items():
@@ -45,7 +45,7 @@ def feature_columns(frame: DataFrame, data: DataConfig) -> list[Column]:
         is_array = isinstance(frame.schema[column].dataType, ArrayType)
         if is_array and feature.kind in ("category", "dense"):
             raise UserError(
-                f'input {data.path}: column "{column}" holds arrays, and a {feature.kind} has one value: '
+                f'input {data.path}: column "{column}" holds arrays, but a {feature.kind} has one value: '
                 f"set data.features.{name}.kind to list or sequence"
             )
         chosen.append(F.col(f"`{column}`").cast("array<string>" if is_array else "string").alias(name))
@@ -53,20 +53,20 @@ def feature_columns(frame: DataFrame, data: DataConfig) -> list[Column]:
 
 
 def one_row_each(frame: DataFrame, key: str) -> DataFrame:
-    """Of several rows with one key the smallest, without what is malformed: for a join that keeps the rows' number."""
+    """Keeps one row per key (the smallest), so that a join does not multiply rows; drops `_malformed`."""
     others = [name for name in frame.columns if name not in (key, MALFORMED)]
     return frame.groupBy(key).agg(F.min(F.struct(*others)).alias("_row")).select(key, "_row.*")
 
 
 def read_csv_strings(spark: SparkSession, path: str, separator: str = ",") -> DataFrame:
-    """A CSV (RFC 4180, with a header), every value as its string; a folder holds files of one header.
+    """Reads a CSV file (RFC 4180, with a header), or a folder of files with one header; every value is a string.
 
-    The line itself is in `_malformed` where it has too few or too many values.
+    A line with too few or too many values is copied to `_malformed`.
     """
     require_path(spark, path)
-    options = {"header": True, "sep": separator, "escape": '"'}
-    header = spark.read.csv(path, **options).columns
+    reader = spark.read.options(header=True, sep=separator, escape='"')
+    header = reader.csv(path).columns
     schema = StructType([StructField(name, StringType()) for name in [*header, MALFORMED]])
-    log = spark.read.csv(path, schema, enforceSchema=False, columnNameOfCorruptRecord=MALFORMED, **options)
+    log = reader.csv(path, schema, enforceSchema=False, columnNameOfCorruptRecord=MALFORMED)
     require_one_header(log)
     return log

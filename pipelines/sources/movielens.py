@@ -1,4 +1,4 @@
-"""MovieLens: ratings.csv and movies.csv in one folder; the domain is a movie's whole genre string."""
+"""Reads MovieLens: ratings.csv and movies.csv in one folder; the domain is a movie's whole genre string."""
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -10,7 +10,9 @@ POSITIVE_AT = 4.0
 
 
 def read(spark: SparkSession, data: DataConfig) -> DataFrame:
-    """| userId | movieId | rating | timestamp |      | user | item | domain | label | time |
+    """Reads the ratings with the genres of their movie.
+
+    | userId | movieId | rating | timestamp |      | user | item | domain | label | time |
     | 1      | 7       | 4.5    | 964982703 |  ->  | 1    | 7    | Drama  | 4.5   | 964982703 |
     """
     ratings_path, movies_path = (f"{data.path.rstrip('/')}/{name}" for name in ("ratings.csv", "movies.csv"))

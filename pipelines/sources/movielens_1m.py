@@ -1,7 +1,8 @@
-"""MovieLens-1M as RecBole's ml-1m.inter, ml-1m.user and ml-1m.item in one folder: data.columns.domain is the domain.
+"""Reads MovieLens-1M in RecBole's format: ml-1m.inter, ml-1m.user and ml-1m.item in one folder.
 
-Columns, for domains and features: user_id, item_id, rating, timestamp, age, age_group, gender, occupation, zip_code,
-movie_title, release_year, genre (all of a movie, with blanks between them), first_genre.
+data.columns.domain names the column of the domain. Columns for domains and features are user_id, item_id, rating,
+timestamp, age, age_group, gender, occupation, zip_code, movie_title, release_year, genre (all genres of a movie,
+separated by blanks) and first_genre.
 """
 
 from dataclasses import replace
@@ -15,7 +16,7 @@ from training.config import DataConfig
 
 
 def read(spark: SparkSession, data: DataConfig) -> DataFrame:
-    """Ratings with the columns of their user and movie; those that are listed nowhere have nulls there.
+    """Reads the ratings with the columns of their user and movie; nulls where a user or movie is not listed.
 
     | user_id | item_id | rating | ... | age | genre       |      | user | item | domain    | label | time |
     | 1       | Heat    | 5      |     | 18  | Action Crime|  ->  | 1    | Heat | under 25  | 5     | ...  |
@@ -23,7 +24,7 @@ def read(spark: SparkSession, data: DataConfig) -> DataFrame:
     ratings, users, movies = (_read(spark, data, kind) for kind in ("inter", "user", "item"))
     log = ratings.join(one_row_each(users, "user_id"), "user_id", "left")
     log = log.join(one_row_each(movies, "item_id"), "item_id", "left")
-    age = F.col("age").try_cast("int")  # ML-1M knows 1, 18, 25, 35, 45, 50 and 56: the youngest of each group
+    age = F.col("age").try_cast("int")  # the youngest age of its group: 1, 18, 25, 35, 45, 50 or 56
     log = log.withColumns(
         {
             "age_group": F.when(age < 25, "under 25").when(age < 35, "25 to 34").when(age >= 35, "35 and over"),
@@ -34,7 +35,7 @@ def read(spark: SparkSession, data: DataConfig) -> DataFrame:
     return select_columns(log, replace(data, columns=columns))
 
 
-NEEDED = {
+REQUIRED_COLUMNS = {
     "inter": ("user_id", "item_id", "rating", "timestamp"),
     "user": ("user_id", "age"),
     "item": ("item_id", "genre"),
@@ -42,9 +43,9 @@ NEEDED = {
 
 
 def _read(spark: SparkSession, data: DataConfig, kind: str) -> DataFrame:
-    """One of the files, tab-separated; of a header such as user_id:token the name."""
+    """Reads a tab-separated file; a column named user_id:token in its header becomes user_id."""
     path = f"{data.path.rstrip('/')}/ml-1m.{kind}"
     frame = read_csv_strings(spark, path, separator="\t")
     frame = frame.toDF(*[name.split(":")[0] for name in frame.columns])
-    require_columns(frame, NEEDED[kind], path)
+    require_columns(frame, REQUIRED_COLUMNS[kind], path)
     return frame

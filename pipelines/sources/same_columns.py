@@ -1,7 +1,7 @@
-"""Whether all files of a log have the same columns.
+"""Checks that all files of a log have the same columns.
 
-Spark takes the columns of one file for those of all: of a Parquet file that lacks one it reads nulls, and in the midst
-of the build it stops at one of another type, or at a CSV with another header.
+Spark assumes that every file has the columns of the first one. It reads nulls from a Parquet file that lacks a column,
+and a column of another type or a CSV with another header stops a build half-way.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,6 +11,7 @@ from typing import TypeVar
 from py4j.java_gateway import JavaObject
 from pyspark.sql import DataFrame, SparkSession
 
+from pipelines.engine.jvm import hadoop_configuration, jvm
 from training.errors import UserError
 
 T = TypeVar("T")
@@ -24,35 +25,36 @@ def require_one_header(frame: DataFrame) -> None:
     for file, header in headers.items():
         if header != headers[first]:
             raise UserError(
-                f'file {file} begins with the line "{header}", and {first} with "{headers[first]}": write the files of '
+                f'file {file} begins with the line "{header}", but {first} with "{headers[first]}": write all files of '
                 "the log with the same columns in the same order"
             )
 
 
 def require_one_type(frame: DataFrame, columns: Iterable[str]) -> None:
-    """Raises UserError if a Parquet file of `frame` lacks one of `columns`, or has it with another type than the first.
+    """Raises UserError unless all Parquet files of `frame` have `columns` with the types of the first file.
 
-    A column that no file has stands in the names of the folders.
+    A column that no file has comes from the names of folders, and is accepted.
     """
-    types = _of_each_file(frame, _types)
+    types = _of_each_file(frame, _column_types)
     first = min(types, default="")
     for column in columns:
         expected = types[first].get(column, "none") if first else ""
         for file, of_file in types.items():
-            found = of_file.get(column, "none")
-            if found != expected:
+            column_type = of_file.get(column, "none")
+            if column_type != expected:
                 raise UserError(
-                    f'file {file} has {found} as the type of "{column}", and {first} has {expected}: write the files '
-                    "of the log with the same columns"
+                    f'column "{column}" is "{column_type}" in file {file}, but "{expected}" in {first}: write '
+                    "all files of the log with the same columns"
                 )
 
 
 def _of_each_file(frame: DataFrame, ask: Callable[[SparkSession, JavaObject], T]) -> dict[str, T]:
-    """What `ask` says of the path of each file that `frame` is read from."""
+    """Calls `ask` with the path of each file that `frame` reads, and returns its answers by file."""
     spark = frame.sparkSession
+    gateway = jvm(spark)
 
     def answer(file: str) -> T:
-        return ask(spark, spark._jvm.org.apache.hadoop.fs.Path(spark._jvm.java.net.URI(file)))
+        return ask(spark, gateway.org.apache.hadoop.fs.Path(gateway.java.net.URI(file)))
 
     files = frame.inputFiles()
     with ThreadPoolExecutor(THREADS) as pool:
@@ -60,24 +62,24 @@ def _of_each_file(frame: DataFrame, ask: Callable[[SparkSession, JavaObject], T]
 
 
 def _first_line(spark: SparkSession, path: JavaObject) -> str | None:
-    jvm, conf = spark._jvm, spark._jsc.hadoopConfiguration()
+    gateway, conf = jvm(spark), hadoop_configuration(spark)
     stream = path.getFileSystem(conf).open(path)
-    codec = jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(conf).getCodec(path)
+    codec = gateway.org.apache.hadoop.io.compress.CompressionCodecFactory(conf).getCodec(path)
     content = stream if codec is None else codec.createInputStream(stream)
     try:
-        return jvm.java.io.BufferedReader(jvm.java.io.InputStreamReader(content, "UTF-8")).readLine()
+        return gateway.java.io.BufferedReader(gateway.java.io.InputStreamReader(content, "UTF-8")).readLine()
     finally:
         content.close()
 
 
-def _types(spark: SparkSession, path: JavaObject) -> dict[str, str]:
-    """The type of each column of a Parquet file."""
-    hadoop = spark._jvm.org.apache.parquet.hadoop
-    source = hadoop.util.HadoopInputFile.fromPath(path, spark._jsc.hadoopConfiguration())
+def _column_types(spark: SparkSession, path: JavaObject) -> dict[str, str]:
+    """Returns the type of each column of a Parquet file."""
+    hadoop = jvm(spark).org.apache.parquet.hadoop
+    source = hadoop.util.HadoopInputFile.fromPath(path, hadoop_configuration(spark))
     reader = hadoop.ParquetFileReader.open(source)
     try:
         fields = reader.getFooter().getFileMetaData().getSchema().getFields()
-        # a field is written as "optional int64 item (UNIX..)", that of a list on several lines
+        # a field prints as "optional int64 item (UNIX..)", a list on several lines
         return {field.getName(): " ".join(field.toString().split()[1:]) for field in fields}
     finally:
         reader.close()

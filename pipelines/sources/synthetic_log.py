@@ -1,15 +1,16 @@
-"""A log with the shape of Taobao-online and a planted truth; pure functions on NumPy arrays.
+"""Draws a log with the shape of Taobao-online and a planted truth; pure functions on NumPy arrays.
 
-Every value is a function of (seed, row number), so any part of the log can be drawn alone, in any order.
+Every value is a function of (seed, row number), so any rows of the log can be drawn alone, in any order.
 
-The logit of a sample of domain d, user u and item v comes from a form that all domains share and one of the domain's
-own, both of unit variance, with c the conflict (data.synthetic.conflict):
+The logit of a sample of domain d, user u and item v mixes a form that all domains share and a form of the domain, both
+of unit variance, by the conflict c (data.synthetic.conflict):
 
     logit = 2 (sqrt(1 - c) u'A v + sqrt(c) (P u)'B_d (P v)) - 1 + 0.5 e_d
 
 u and v are standard normal vectors of 8, P is a projection to 4, and e_d is standard normal.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,15 +22,17 @@ from training.errors import UserError
 from training.hashing import hash_keys
 
 WIDTH, NARROW = 8, 4
-SIZE_EXPONENT = 0.9  # a domain's rows fall as 1 / rank^0.9, its first one apart
-USER_EXPONENT = 0.5  # of the draws of users and items: the density at rank r falls as 1 / r^exponent
+SIZE_EXPONENT = 0.9  # the rows of a domain, beyond its first row, fall as 1 / rank^0.9
+USER_EXPONENT = 0.5  # the density of drawn users and items at rank r falls as 1 / r^exponent
 ITEM_EXPONENT = 0.7
 ORDER, USER, ITEM, FIRST_ITEM, VECTOR, FORM, BIAS, LABEL, NOISE, USER_ORDER, ITEM_ORDER = range(11)  # streams of draws
+
+Vectors = Sequence[np.ndarray] | np.ndarray  # shape (width, n)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How many of everything there are. Each domain, user and item occurs at least once."""
+    """Holds the numbers of domains, users, items and samples. Each domain, user and item occurs at least once."""
 
     domains: int
     users: int
@@ -38,19 +41,19 @@ class Shape:
 
     @classmethod
     def of(cls, data: DataConfig) -> "Shape":
-        """The shape at data.scale; the number of domains stays as it is. Raises UserError if samples are fewer."""
-        whole = data.synthetic
-        scaled = [max(1, round(count * data.scale)) for count in (whole.users, whole.items, whole.samples)]
-        if scaled[-1] < whole.domains:
+        """Returns the shape at data.scale, with all domains. Raises UserError if samples are fewer than domains."""
+        full = data.synthetic
+        users, items, samples = (max(1, round(count * data.scale)) for count in (full.users, full.items, full.samples))
+        if samples < full.domains:
             raise UserError(
-                f"data.scale {data.scale} gives {scaled[-1]} samples to {whole.domains} domains, of which each must "
-                "have one: set a larger data.scale, or a smaller data.synthetic.domains"
+                f"data.scale {data.scale} gives {samples} samples for {full.domains} domains, and each domain needs "
+                "one: set a larger data.scale, or a smaller data.synthetic.domains"
             )
-        return cls(whole.domains, *scaled)
+        return cls(full.domains, users, items, samples)
 
     @cached_property
     def ends(self) -> np.ndarray:
-        """Where the samples of each domain end, the largest domain first: shape (domains,), the last is `samples`."""
+        """Where the samples of each domain end, largest domain first: shape (domains,), the last is `samples`."""
         shares = np.arange(1, self.domains + 1, dtype=np.float64) ** -SIZE_EXPONENT
         further = np.round((self.samples - self.domains) * np.cumsum(shares) / shares.sum())
         return further.astype(np.int64) + np.arange(1, self.domains + 1)
@@ -58,7 +61,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Log:
-    """Samples as drawn. domain, user, item: int64; label: int8, 0 or 1; logit: float64. Shapes (rows,)."""
+    """Holds drawn samples. domain, user, item: int64; label: int8, 0 or 1; logit: float64. Shapes (rows,)."""
 
     domain: np.ndarray
     user: np.ndarray
@@ -68,16 +71,16 @@ class Log:
 
 
 def draw_log(rows: np.ndarray, shape: Shape, seed: int, conflict: float, noise: float) -> Log:
-    """The samples with these numbers, each from 0 to shape.samples - 1.
+    """Draws the samples with these row numbers, each from 0 to shape.samples - 1.
 
-    A user is any of all; an item is one of the domain's own range of items, which overlaps those of other domains.
+    Any user may occur in any domain. Items come from a range of items per domain; the ranges overlap.
     """
-    place = scatter(rows, shape.samples, seed, ORDER)
-    domain = np.searchsorted(shape.ends, place, side="right")
+    position = scatter(rows, shape.samples, seed, ORDER)
+    domain = np.searchsorted(shape.ends, position, side="right")
     user = _each_once(
         scatter(rows, shape.samples, seed, USER_ORDER),
         shape.users,
-        power_law(uniform(seed, USER, rows), np.int64(shape.users), USER_EXPONENT),
+        power_law(uniform(seed, USER, rows), shape.users, USER_EXPONENT),
     )
     size = np.diff(shape.ends, prepend=0)[domain]
     offset = power_law(uniform(seed, ITEM, rows), np.minimum(size, shape.items), ITEM_EXPONENT)
@@ -89,87 +92,97 @@ def draw_log(rows: np.ndarray, shape: Shape, seed: int, conflict: float, noise: 
 
 
 def rows_of(domains: range, shape: Shape, seed: int) -> np.ndarray:
-    """The numbers of all samples of consecutive domains, shape (rows,), one domain after the other."""
+    """Returns the row numbers of all samples of consecutive domains, shape (rows,), ordered by domain."""
     first, end = (int(shape.ends[domain - 1]) if domain else 0 for domain in (domains.start, domains.stop))
     return gather(np.arange(first, end), shape.samples, seed, ORDER)
 
 
 def true_logit(domain: np.ndarray, user: np.ndarray, item: np.ndarray, seed: int, conflict: float) -> np.ndarray:
+    """Computes the logit that the labels are drawn from; see the module. All shapes are (rows,)."""
     u, v = vectors(USER, user, seed).T, vectors(ITEM, item, seed).T
     shared_form, projection = _shared(seed)
-    known, place = np.unique(domain, return_inverse=True)
-    own_form = unit(normal(seed, FORM, known[:, None], np.arange(NARROW * NARROW)))
-    own_form = own_form.reshape(-1, NARROW, NARROW).transpose(1, 2, 0)[:, :, place]
+    domains, domain_index = np.unique(domain, return_inverse=True)
+    domain_forms = unit(normal(seed, FORM, domains[:, None], np.arange(NARROW * NARROW)))
+    domain_forms = domain_forms.reshape(-1, NARROW, NARROW).transpose(1, 2, 0)[:, :, domain_index]
     shared = bilinear(u, shared_form, v)
-    own = bilinear(_times(projection, u), own_form, _times(projection, v))
-    return 2 * (np.sqrt(1 - conflict) * shared + np.sqrt(conflict) * own) - 1 + 0.5 * normal(seed, BIAS, known)[place]
+    of_domain = bilinear(_times(projection, u), domain_forms, _times(projection, v))
+    mixed = np.sqrt(1 - conflict) * shared + np.sqrt(conflict) * of_domain
+    return 2 * mixed - 1 + 0.5 * normal(seed, BIAS, domains)[domain_index]
 
 
-def bilinear(x: np.ndarray, form: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x'F y of n samples. x, y: shape (width, n); form: (width, width), or (width, width, n), one for each sample."""
-    return sum(value * row for value, row in zip(x, _times(form, y), strict=True))
+def bilinear(x: Vectors, form: np.ndarray, y: Vectors) -> np.ndarray:
+    """Computes x'F y of n samples.
+
+    Args:
+        x, y: shape (width, n).
+        form: shape (width, width), or (width, width, n) with a form for each sample.
+    """
+    return _sum_of_products(x, _times(form, y))
 
 
 def vectors(owner: int, ids: np.ndarray, seed: int) -> np.ndarray:
-    """The vectors of users (owner = USER) or items (ITEM), shape (ids, WIDTH)."""
+    """Draws the vectors of users (owner = USER) or items (ITEM), shape (ids, WIDTH)."""
     return normal(seed, VECTOR, owner, ids[:, None], np.arange(WIDTH))
 
 
 def scatter(rows: np.ndarray, samples: int, seed: int, stream: int) -> np.ndarray:
-    """A permutation of range(samples) at `rows`: (step * row + start) mod samples, where step and samples are coprime.
+    """Permutes range(samples) at `rows`: (step * row + start) mod samples, where step and samples are coprime.
 
-    `samples` is below 2^31, so that products fit.
+    `samples` is below 2^31, so that products fit into 64 bits.
     """
-    step, start = _scattering(samples, seed, stream)
+    step, start = _step_and_start(samples, seed, stream)
     return (rows * np.int64(step) + start) % samples
 
 
-def gather(places: np.ndarray, samples: int, seed: int, stream: int) -> np.ndarray:
-    """The rows that `scatter` sends to these places."""
-    step, start = _scattering(samples, seed, stream)
-    return (places - start) % samples * np.int64(pow(step, -1, samples)) % samples
+def gather(positions: np.ndarray, samples: int, seed: int, stream: int) -> np.ndarray:
+    """Inverts `scatter`: returns the rows that it sends to `positions`."""
+    step, start = _step_and_start(samples, seed, stream)
+    return (positions - start) % samples * np.int64(pow(step, -1, samples)) % samples
 
 
-def _scattering(samples: int, seed: int, stream: int) -> tuple[int, int]:
-    """The step and the start."""
-    step, start = (int(hash_keys(seed, stream, part) % np.uint64(samples)) for part in (0, 1))
+def _step_and_start(samples: int, seed: int, stream: int) -> tuple[int, int]:
+    step, start = (int(hash_keys(seed, stream, index) % np.uint64(samples)) for index in (0, 1))
     while np.gcd(step, samples) != 1:
         step += 1
     return step, start
 
 
-def power_law(draw: np.ndarray, count: np.ndarray, exponent: float) -> np.ndarray:
-    """Ranks from 0 to count - 1 by uniform draws; the density at rank r falls as 1 / r^exponent, exponent < 1."""
+def power_law(draw: np.ndarray, count: np.ndarray | int, exponent: float) -> np.ndarray:
+    """Turns uniform draws into ranks 0 to count - 1; the density at rank r falls as 1 / r^exponent, exponent < 1."""
     return np.minimum((count * draw ** (1 / (1 - exponent))).astype(np.int64), count - 1)
 
 
 def uniform(*keys: np.ndarray | int) -> np.ndarray:
-    """Draws between 0 and 1, both exclusive, by keys."""
+    """Draws numbers between 0 and 1, both exclusive, by keys."""
     return ((hash_keys(*keys) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
 def normal(*keys: np.ndarray | int) -> np.ndarray:
-    """Standard normal draws by keys."""
+    """Draws standard normal numbers by keys."""
     return ndtri(uniform(*keys))
 
 
 def unit(forms: np.ndarray) -> np.ndarray:
-    """Each line of length one: x'F y then has unit variance for standard normal x and y."""
+    """Scales each row to length one, so that x'F y has unit variance for standard normal x and y."""
     return forms / np.linalg.norm(forms, axis=-1, keepdims=True)
 
 
 def _each_once(order: np.ndarray, count: int, drawn: np.ndarray) -> np.ndarray:
-    """Number `order` where there is such a one, so that none is left out, and else what was drawn."""
+    """Assigns each id below `count` once, by `order`, then falls back to the drawn ids."""
     return np.where(order < count, order, drawn)
 
 
-def _times(matrix: np.ndarray, vectors: np.ndarray) -> list[np.ndarray]:
-    """Matrix times vector of each sample, element by element: the sums of BLAS depend on how many samples there are."""
-    return [sum(value * vector for value, vector in zip(row, vectors, strict=True)) for row in matrix]
+def _times(matrix: np.ndarray, vectors: Vectors) -> list[np.ndarray]:
+    """Multiplies matrix and vector of each sample, element by element: BLAS would round by the number of samples."""
+    return [_sum_of_products(row, vectors) for row in matrix]
+
+
+def _sum_of_products(x: Vectors, y: Vectors) -> np.ndarray:
+    return np.asarray(sum(value * other for value, other in zip(x, y, strict=True)))
 
 
 def _shared(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The form A and the projection P, whose lines are orthonormal."""
+    """Draws the form A and the projection P, whose rows are orthonormal."""
     form = unit(normal(seed, FORM, 0, np.arange(WIDTH * WIDTH), 0)).reshape(WIDTH, WIDTH)
     projection, _ = np.linalg.qr(normal(seed, FORM, 0, np.arange(WIDTH * NARROW), 1).reshape(WIDTH, NARROW))
     return form, projection.T

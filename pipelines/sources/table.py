@@ -1,4 +1,4 @@
-"""Any CSV, Parquet or Delta table; data.columns names the columns."""
+"""Reads any CSV, Parquet or Delta table; data.columns names the columns."""
 
 import sys
 from dataclasses import asdict
@@ -17,21 +17,23 @@ from training.errors import UserError
 
 
 def read_csv(spark: SparkSession, data: DataConfig) -> DataFrame:
+    """Reads a CSV file or a folder of them."""
     return select_columns(read_csv_strings(spark, data.path), data)
 
 
 def read_parquet(spark: SparkSession, data: DataConfig) -> DataFrame:
+    """Reads a Parquet file or a folder of them. Raises UserError if the files have different columns."""
     log = load(spark, data.path, "parquet")
     selected = select_columns(log, data)
     features = (feature.column or name for name, feature in data.features.items())
-    require_one_type(log, [*column_names(data).values(), *features])
+    require_one_type(log, [*configured_columns(data).values(), *features])
     return selected
 
 
 def read_delta(spark: SparkSession, data: DataConfig) -> DataFrame:
-    """The table; with data.since_version only the files that it has and that version has not.
+    """Reads the table; with data.since_version, only the files that were added after that version.
 
-    Rows that a file was rewritten with are read again. Where that version is gone, all rows are read.
+    If a file was rewritten since, its old rows are read again. If that version is no longer readable, all rows are.
     """
     table = load(spark, data.path, "delta")
     if data.since_version is None:
@@ -39,14 +41,14 @@ def read_delta(spark: SparkSession, data: DataConfig) -> DataFrame:
     try:
         before = spark.read.option("versionAsOf", data.since_version).format("delta").load(data.path).inputFiles()
     except (AnalysisException, Py4JJavaError):
-        print(f"input {data.path}: version {data.since_version} is gone, all rows are read", file=sys.stderr)
+        print(f"input {data.path}: version {data.since_version} is not readable, all rows are read", file=sys.stderr)
         before = []
     added = {PurePosixPath(path).name for path in set(table.inputFiles()) - set(before)}
     return select_columns(table.where(F.col("_metadata.file_name").isin(sorted(added))), data)
 
 
 def load(spark: SparkSession, path: str, kind: str, key: str = "data.path") -> DataFrame:
-    """The table of this kind at `path`, which the config names by `key`. Raises UserError."""
+    """Reads a table of format `kind` at `path`. Raises UserError, which names the config's `key`."""
     require_path(spark, path, key)
     try:
         return spark.read.format(kind).load(path)
@@ -54,7 +56,7 @@ def load(spark: SparkSession, path: str, kind: str, key: str = "data.path") -> D
         reason = error.getCondition()
     except Py4JJavaError as error:
         reason = _root_cause(error.java_exception)
-    raise UserError(f"input {path} is not a {kind} table that can be read: {reason}")
+    raise UserError(f"input {path} cannot be read as a {kind} table: {reason}")
 
 
 def _root_cause(error: JavaObject) -> str:
@@ -63,14 +65,14 @@ def _root_cause(error: JavaObject) -> str:
     return str(error.getMessage()).splitlines()[0]
 
 
-def column_names(data: DataConfig) -> dict[str, str]:
-    """By its name in the pipeline each column that the config names."""
+def configured_columns(data: DataConfig) -> dict[str, str]:
+    """Returns the configured column for each name in the pipeline: {"user": "user_id", ...}."""
     return {name: column for name, column in asdict(data.columns).items() if column is not None}
 
 
 def select_columns(frame: DataFrame, data: DataConfig) -> DataFrame:
-    """The configured columns as strings, under their names in the pipeline, and those of features."""
-    columns = column_names(data)
+    """Selects the configured columns as strings, under their names in the pipeline, and the columns of features."""
+    columns = configured_columns(data)
     require_columns(frame, columns.values(), data.path)
     chosen = [F.col(f"`{column}`").cast("string").alias(name) for name, column in columns.items()]
     malformed = F.col(MALFORMED) if MALFORMED in frame.columns else F.lit(None).cast("string").alias(MALFORMED)

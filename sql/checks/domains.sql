@@ -1,8 +1,10 @@
--- The table domains counts, in each split, the samples and positives that there are.
-SELECT 'domains whose samples are not as many as the table domains says' AS problem, count(*) AS rows
-FROM (${counts}) AS found
-FULL JOIN ${domains} AS told USING (domain_id)
-WHERE struct(found.rows_train, found.rows_val, found.rows_test)
-    IS DISTINCT FROM struct(told.rows_train, told.rows_val, told.rows_test)
-  OR struct(found.positives_train, found.positives_val, found.positives_test)
-    IS DISTINCT FROM struct(told.positives_train, told.positives_val, told.positives_test)
+-- The table domains counts the samples and positives of each split correctly.
+SELECT
+  'domains whose number of samples or positives differs from the table domains' AS problem,
+  count(*) AS rows
+FROM (${counts}) AS counted
+FULL JOIN ${domains} AS stated USING (domain_id)
+WHERE struct(counted.rows_train, counted.rows_val, counted.rows_test)
+    IS DISTINCT FROM struct(stated.rows_train, stated.rows_val, stated.rows_test)
+  OR struct(counted.positives_train, counted.positives_val, counted.positives_test)
+    IS DISTINCT FROM struct(stated.positives_train, stated.positives_val, stated.positives_test)

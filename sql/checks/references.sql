@@ -1,6 +1,6 @@
--- Samples refer to users, items and domains that there are.
+-- The users, items and domains of the samples exist in their tables.
 SELECT
-  'tables lack ids that samples have' AS problem,
+  'tables of users, items or domains that lack ids of the samples' AS problem,
   int(largest.user_id >= users.count) + int(largest.item_id >= items.count) + int(largest.domain_id >= domains.count)
     AS rows
 FROM (SELECT max(user_id) AS user_id, max(item_id) AS item_id, max(domain_id) AS domain_id FROM ${samples}) AS largest

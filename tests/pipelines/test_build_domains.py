@@ -228,7 +228,7 @@ def submitted(log, wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("submitted")
     job, config = folder / "job.py", folder / "config.yaml"
     job.write_text(
-        "from pipelines import build_domains, session\n"
+        "from pipelines import build_domains\nfrom pipelines.engine import session\n"
         "assert '.whl' in build_domains.__file__, build_domains.__file__\n"
         "session.run_job('build_domains', build_domains.build)\n"
     )

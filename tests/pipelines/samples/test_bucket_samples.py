@@ -4,8 +4,8 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
+from pipelines.samples.bucket_plan import assign_buckets, count_samples, plan_buckets
 from pipelines.samples.bucket_samples import SCHEMA, finish_bucket, make_samples, splits_of_negatives, whole_buckets
-from pipelines.samples.buckets import assign_buckets, plan_buckets, samples_by_domain
 from pipelines.samples.splits import OPEN
 from training.config import DataConfig
 
@@ -29,7 +29,7 @@ def head(spark):
     log = spark.createDataFrame([(0, user, user, 1.0) for user in range(24)], LOG)
     domains = spark.createDataFrame([(0, "a", 0.01)], "domain_id INT, domain_key STRING, ctr_ratio DOUBLE")
     data = DataConfig(source="csv", path="log.csv", bucket_rows=150)
-    plan = plan_buckets(samples_by_domain(log, domains, labelled=False), data).cache()
+    plan = plan_buckets(count_samples(log, domains, labelled=False), data).cache()
     samples = make_samples(assign_buckets(log, plan, labelled=False), data, 0, labelled=False).cache()
     return plan, samples
 
@@ -78,7 +78,7 @@ def test_rows_planned_are_made_under_any_ratio_and_with_two_samples_of_a_pair(sp
     ratios = [(0, "a", 0.21), (1, "b", 0.32), (2, "c", 0.5), (3, "d", 1.0)]
     domains = spark.createDataFrame(ratios, "domain_id INT, domain_key STRING, ctr_ratio DOUBLE")
     data = DataConfig(source="csv", path="log.csv", bucket_rows=20)
-    plan = plan_buckets(samples_by_domain(log, domains, labelled=False), data).cache()
+    plan = plan_buckets(count_samples(log, domains, labelled=False), data).cache()
     samples = make_samples(assign_buckets(log, plan, labelled=False), data, 3, labelled=False, events=True)
     assert log.count() > log.distinct().count()
     assert_df_equality(

@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from pipelines import build_domains
 from pipelines.engine import tables
-from pipelines.samples import incremental
 from pipelines.samples.bucket_samples import refuse_doubles
+from pipelines.samples.incremental import add_rows, changed_samples
 from training.data.published_builds import published_versions
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
@@ -74,7 +74,7 @@ def test_a_build_that_fails_a_check_is_not_read_and_the_next_one_is(spark, copie
     with monkeypatch.context() as patch:
         patch.setattr(build_domains, "describe_domains", one_row_more(build_domains.describe_domains))
         with pytest.raises(
-            UserError, match=r"sql/checks/domains.sql \(1 domains whose samples .*not published: those of"
+            UserError, match=r"sql/checks/domains.sql \(domains whose number .*: 1\) and are not published"
         ):
             build_domains.build(spark, copied)
     assert tables.version(copied.table("samples")) > published["samples"]
@@ -103,12 +103,12 @@ def test_growth_that_is_refused_is_taken_back_by_the_next_one(spark, copied, log
     def meanwhile(*_):
         spark.newSession().sql(f"DELETE FROM delta.`{config.table('samples')}` WHERE user_id = 1")
 
-    for patched, by, message in (
-        ("describe_domains", one_row_more(incremental.describe_domains), "failed the check"),
-        ("require_sound", meanwhile, "written by another job"),
+    for module, name, replacement, message in (
+        (changed_samples, "describe_domains", one_row_more(changed_samples.describe_domains), "failed the check"),
+        (add_rows, "require_sound", meanwhile, "written by another job"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(incremental, patched, by)
+            patch.setattr(module, name, replacement)
             with pytest.raises(UserError, match=message):
                 build_domains.build(spark, config)
         assert published_versions(config) == published
@@ -143,15 +143,15 @@ def test_rows_that_somebody_deletes_are_gone_for_the_trainer(spark, sound):
 def test_a_pair_that_comes_twice_in_a_bucket_is_an_error():
     columns = {"domain_id": [1, 1, 2], "user_id": [5, 5, 5], "item_id": [7, 7, 7], "bucket": [3, 3, 3]}
     refuse_doubles(pa.table({**columns, "item_id": [7, 8, 7]}))
-    with pytest.raises(RuntimeError, match="bucket 3: 1 pairs of a domain, user and item come twice"):
+    with pytest.raises(RuntimeError, match=r"bucket 3 of the samples holds 1 repeated \(domain, user, item\)"):
         refuse_doubles(pa.table(columns))
 
 
 @pytest.mark.parametrize(
     ("domain", "labels", "problem", "allowed"),
     [
-        ("b", 2, "1 domains of the last build are gone", {"vanished_domains": 1}),
-        ("a", 20, r"\d+ percent points lie between the share of positives", {"label_rate": 0.5}),
+        ("b", 2, "domains of the last build are gone .*: 1", {"vanished_domains": 1}),
+        ("a", 20, r"the share of positives moved by .*: \d+", {"label_rate": 0.5}),
     ],
 )
 def test_a_log_that_is_not_like_the_last_one_is_not_published_unless_allowed_or_set_otherwise(
@@ -170,8 +170,8 @@ def test_a_log_that_is_not_like_the_last_one_is_not_published_unless_allowed_or_
 @pytest.mark.parametrize(
     ("table", "change", "problem"),
     [
-        ("users", "DELETE FROM {} WHERE id = 1", "1 tables have ids with gaps"),
-        ("items", "DELETE FROM {} WHERE id >= 18", "1 tables lack ids that samples have"),
+        ("users", "DELETE FROM {} WHERE id = 1", "whose ids have gaps: 1"),
+        ("items", "DELETE FROM {} WHERE id >= 18", "lack ids of the samples: 1"),
     ],
 )
 def test_tables_that_do_not_fit_together_fail(spark, sound, table, change, problem):

@@ -20,7 +20,14 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.engine import tables
 from pipelines.evaluate import evaluate
 from pipelines.samples.cleaning import parse
-from pipelines.samples.features import definitions, encode, fill_sequences, latest, moments, vocabularies
+from pipelines.samples.features import (
+    column_definitions,
+    dense_moments,
+    encode_features,
+    latest_values,
+    pad_sequences,
+    vocabulary_ids,
+)
 from pipelines.score import score
 from pipelines.sources import read_log
 from pipelines.tasks.adapt_domains import ModelKey, open_theta
@@ -90,7 +97,7 @@ def test_latest_value_that_is_there_counts_and_of_a_tie_the_largest(spark):
     ]
     kept = frame_of(spark, rows, "user STRING, time DOUBLE, city STRING, genres ARRAY<STRING>, age DOUBLE")
     expected = [("u1", "x", ["b", "c"], 9.0), ("u2", None, None, None)]
-    found = latest(kept, "user", ["city", "genres", "age"])
+    found = latest_values(kept, "user", ["city", "genres", "age"])
     check(found, expected, "key STRING, city STRING, genres ARRAY<STRING>, age DOUBLE")
 
 
@@ -106,7 +113,7 @@ def test_ids_of_a_vocabulary_are_dense_from_1_and_the_same_under_any_partitionin
     for partitions in (1, 7):
         shuffle_partitions(partitions)
         parted = {owner: frame.repartition(partitions) for owner, frame in values.items()}
-        found.append(sorted(map(tuple, vocabularies(parted, features, spark, DataFrame.persist).collect())))
+        found.append(sorted(map(tuple, vocabulary_ids(parted, features, spark, DataFrame.persist).collect())))
     assert found[0] == found[1]
     ids = defaultdict(dict)
     for feature, key, number in found[0]:
@@ -121,7 +128,7 @@ def test_ids_of_a_vocabulary_are_dense_from_1_and_the_same_under_any_partitionin
 def test_moments_are_exact_and_the_same_under_any_partitioning(spark):
     values = np.random.default_rng(0).normal(1995, 10, 1000)
     frame = frame_of(spark, [(float(value),) for value in values] + [(None,)], "x DOUBLE")
-    found = [moments(frame.repartition(partitions), NUMBER)["x"] for partitions in (1, 2, 7)]
+    found = [dense_moments(frame.repartition(partitions), NUMBER)["x"] for partitions in (1, 2, 7)]
     assert found[0] == found[1] == found[2]
     assert found[0] == pytest.approx((values.mean(), values.std()), rel=1e-9)
 
@@ -132,7 +139,7 @@ def test_moments_are_exact_and_the_same_under_any_partitioning(spark):
     ids=["constant", "zeros", "nulls", "no rows", "large"],
 )
 def test_moments_of_a_constant_and_at_the_ends(spark, values, expected):
-    mean, deviation = moments(frame_of(spark, [(value,) for value in values], "x DOUBLE"), NUMBER)["x"]
+    mean, deviation = dense_moments(frame_of(spark, [(value,) for value in values], "x DOUBLE"), NUMBER)["x"]
     assert (mean, deviation) == (pytest.approx(expected[0]), expected[1])
 
 
@@ -156,7 +163,7 @@ def test_values_become_numbers_without_nulls(spark):
         (4, "y", 30.0, 3.0, [], ["i2"]),
     ]
     schema = "n INT, city STRING, age DOUBLE, size DOUBLE, genres ARRAY<STRING>, seen ARRAY<STRING>"
-    encoded = encode(frame_of(spark, rows, schema), features, keys, {"age": (30.0, 10.0), "size": (3.0, 0.0)})
+    encoded = encode_features(frame_of(spark, rows, schema), features, keys, {"age": (30.0, 10.0), "size": (3.0, 0.0)})
     expected = [
         (1, 2, 1.5, 0.0, [2, 0], 1, [1, 0], 2),
         (2, 0, -1.0, 0.0, [2, 1], 2, [0, 0], 0),
@@ -165,14 +172,14 @@ def test_values_become_numbers_without_nulls(spark):
     ]
     columns = "genres ARRAY<BIGINT>, genres_length INT, seen ARRAY<BIGINT>, seen_length INT"
     check(encoded, expected, f"n INT, city BIGINT, age FLOAT, size FLOAT, {columns}")
-    assert definitions(features).startswith("city BIGINT NOT NULL, age FLOAT NOT NULL, size FLOAT NOT NULL, ")
+    assert column_definitions(features).startswith("city BIGINT NOT NULL, age FLOAT NOT NULL, size FLOAT NOT NULL, ")
 
 
 def test_sequence_is_filled_up_with_the_item_of_the_row(spark):
     samples = frame_of(
         spark, [(7, [3, 0, 0], 1), (8, [0, 3, 9], 3)], "item_id BIGINT, seen ARRAY<BIGINT>, seen_length INT"
     )
-    filled = fill_sequences(samples, {"seen": FeatureConfig(kind="sequence", length=3)})
+    filled = pad_sequences(samples, {"seen": FeatureConfig(kind="sequence", length=3)})
     check(filled, [(7, [3, 7, 7]), (8, [0, 3, 9])], "item_id BIGINT, seen ARRAY<BIGINT>")
 
 
@@ -530,7 +537,7 @@ def test_features_do_not_change_what_is_drawn(spark, rebuilt):
 
 
 def test_feature_of_a_row_is_refused_where_negatives_are_drawn(spark, make):
-    with pytest.raises(UserError, match=r'feature "device" is the value of a row .*: set data.features.device.of=user'):
+    with pytest.raises(UserError, match=r'feature "device" belongs to rows .*: set data.features.device.of to user'):
         build_domains(spark, make(FEATURES | OF_ROWS, {}))
 
 

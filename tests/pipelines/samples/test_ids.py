@@ -2,7 +2,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.samples.ids import SLICES, dense_ids, with_running_total
+from pipelines.samples.ids import SLICES, dense_ids, replace_keys, with_running_total
 
 KEYS = [f"k{number}" for number in range(300)] + ["007", "7", "12x", "b/c d", "ä", ""]
 
@@ -39,3 +39,16 @@ def test_running_total_is_that_of_a_plain_loop(spark):
 def test_running_total_of_no_rows_has_no_rows(spark):
     empty = spark.createDataFrame([], "key STRING, value BIGINT")
     assert with_running_total(empty, "key", F.col("value"), "before").count() == 0
+
+
+def test_keys_become_ids(spark):
+    kept = spark.createDataFrame(
+        [("b/c d", "007", "x", 1.0, 1)],
+        "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT",
+    )
+    domains, users, items = (
+        spark.createDataFrame(rows, "key STRING, id BIGINT")
+        for rows in ([("b/c d", 3)], [("7", 0), ("007", 1)], [("x", 5)])
+    )
+    expected = spark.createDataFrame([(3, 1, 5, 1.0)], "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT")
+    assert_df_equality(replace_keys(kept, domains, users, items), expected, ignore_nullable=True)

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
-from pipelines.samples.negatives import draw_negatives, negative_counts
+from pipelines.samples.negatives import draw_negatives, negative_count_column, negative_counts
+
+RATIOS = st.one_of(st.integers(1, 100).map(lambda percent: percent / 100), st.floats(0.001, 1))
+DOMAINS = st.tuples(st.integers(0, 500), st.integers(0, 500), st.integers(500, 2000), RATIOS)
 
 
 def draw(rows, ratio, pools, seed=0, taken=()):
@@ -101,3 +107,14 @@ def test_every_pair_of_negatives_is_equally_likely():
     counts = np.unique(drawn, axis=0, return_counts=True)[1]
     assert len(counts) == 6
     assert ((counts - 4000 / 6) ** 2 / (4000 / 6)).sum() < 20.5  # 5 degrees of freedom
+
+
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(DOMAINS, min_size=1, max_size=200))
+def test_plan_and_sampler_count_the_same_negatives(spark, rows):
+    positives, liked, pool, ratio = (np.array(column) for column in zip(*rows, strict=True))
+    schema = "positives BIGINT, liked BIGINT, pool BIGINT, ratio DOUBLE"
+    planned = spark.createDataFrame(rows, schema).select(
+        negative_count_column(F.col("positives"), F.col("liked"), F.col("pool"), F.col("ratio")).alias("count")
+    )
+    assert [row["count"] for row in planned.collect()] == negative_counts(positives, liked, pool, ratio).tolist()

@@ -65,7 +65,7 @@ def test_csv_folder_with_two_headers_is_refused_with_both(spark, tmp_path, name)
     (tmp_path / "a.csv").write_text("user,item,domain\nu1,i1,d\n")
     other = b"item,user,domain\ni2,u2,d\n"
     (tmp_path / name).write_bytes(gzip.compress(other) if name.endswith("gz") else other)
-    with pytest.raises(UserError, match='begins with the line "item,user,domain", and .*/a.csv with "user,item,'):
+    with pytest.raises(UserError, match='begins with the line "item,user,domain", but .*/a.csv with "user,item,'):
         read(spark, "csv", tmp_path)
 
 
@@ -103,9 +103,12 @@ def test_parquet_keys_that_are_numbers_lose_no_digit(spark, tmp_path, number, la
 @pytest.mark.parametrize(
     ("later", "message"),
     [
-        ({"item": pa.array([2], pa.int64())}, r'int64 item as the type of "item", and .*/a.parquet has int32 item'),
-        ({"time": None}, r'none as the type of "time", and .*/a.parquet has double time'),
-        ({"history": None}, r'none as the type of "history", and .*/a.parquet has group history \(LIST\)'),
+        (
+            {"item": pa.array([2], pa.int64())},
+            r'column "item" is "int64 item" in file .*/b.parquet, but "int32 item" in .*/a.parquet',
+        ),
+        ({"time": None}, r'column "time" is "none" in file .*/b.parquet, but "double time" in .*/a.parquet'),
+        ({"history": None}, r'column "history" is "none" in file .*/b.parquet, but "group history \(LIST\)" in '),
     ],
     ids=["widened", "lacks a column", "lacks a feature"],
 )
@@ -116,7 +119,7 @@ def test_parquet_file_with_other_columns_than_the_first_is_refused_by_name(spark
     others = {name: value for name, value in {**columns, **later}.items() if value is not None}
     pq.write_table(pa.table(others), tmp_path / "log/b.parquet")
     features = {"history": FeatureConfig(kind="sequence")}
-    with pytest.raises(UserError, match=f"file .*/b.parquet has {message}"):
+    with pytest.raises(UserError, match=message):
         read(spark, "parquet", tmp_path / "log", columns=ColumnsConfig(time="time"), features=features)
 
 
@@ -386,7 +389,7 @@ def test_path_that_is_no_table_is_named(spark, tmp_path, source, kind):
         path.mkdir()
     if kind == "folder":
         (path / "log.csv").write_text("user,item,domain\nu,i,d\n")
-    with pytest.raises(UserError, match=rf"input .*/log is not a {source} table that can be read: \w") as caught:
+    with pytest.raises(UserError, match=rf"input .*/log cannot be read as a {source} table: \w") as caught:
         read(spark, source, path)
     assert "\n" not in str(caught.value)
 

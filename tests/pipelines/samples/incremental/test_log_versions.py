@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.build_domains import build
 from pipelines.engine import tables
-from pipelines.samples import incremental
+from pipelines.samples.incremental import add_rows
 from tests.support.two_days import day_one, day_two
 from training.errors import UserError
 
@@ -60,7 +60,7 @@ def test_the_next_build_goes_on_there_and_where_it_is_cut_off_it_is_taken_back(s
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(incremental, "_describe", fail)
+        patch.setattr(add_rows, "describe_changed", fail)
         with pytest.raises(OSError, match="no space left"):
             build(spark, config)
     late = [(f"late domain {n}", "u1", "i1", 1, 200) for n in range(9)]
@@ -128,6 +128,6 @@ def test_logs_that_tell_several_samples_of_a_pair_apart_are_refused(spark, until
         reviews = [{"reviewerID": "u1", "asin": "i1", "overall": stars, "unixReviewTime": 1} for stars in (1, 5)]
         (tmp_path / "log").mkdir()
         (tmp_path / "log" / "a_5.json.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, reviews)).encode()))
-    with pytest.raises(UserError, match="several samples of a user and an item .* cannot grow"):
+    with pytest.raises(UserError, match="several samples of a user and an item .* rows cannot be added"):
         build(spark, make_config(source, tmp_path / "log", *settings))
     assert versions(until[0]) == before

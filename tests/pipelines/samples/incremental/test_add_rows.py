@@ -11,7 +11,7 @@ import yaml
 
 from pipelines.build_domains import build
 from pipelines.engine import tables
-from pipelines.samples import incremental
+from pipelines.samples.incremental.changed_samples import PLAN
 from tests.support.two_days import day_one, day_two
 from training.artifacts.model_names import shared_version
 from training.artifacts.model_store import read_manifest
@@ -166,7 +166,7 @@ def test_positives_are_those_of_both_days(grown):
 
 def test_domains_that_are_known_stay_where_they_were_planned(grown):
     _, before, after, _ = grown
-    old, now = (by(held["domains"], *incremental.PLAN) for held in (before, after))
+    old, now = (by(held["domains"], *PLAN) for held in (before, after))
     assert old.keys() <= now.keys()
 
 
@@ -244,5 +244,5 @@ def test_same_rows_again_change_nothing_and_the_model_of_day_one_trains_on(spark
 def test_other_features_than_those_of_the_tables_are_refused(spark, grown):
     config, *_ = grown
     config = replace(config, data=replace(config.data, features={"age": FeatureConfig(kind="dense")}))
-    with pytest.raises(UserError, match=r"have other data.features \(age, city, .*\) and cannot grow"):
+    with pytest.raises(UserError, match=r"built with other data.features \(age, city, .*\), so rows cannot be added"):
         build(spark, config)

@@ -2,7 +2,7 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
-from pipelines.samples.buckets import assign_buckets, ctr_ratio, plan_buckets, samples_by_domain, with_ids
+from pipelines.samples.bucket_plan import assign_buckets, count_samples, ctr_ratio, plan_buckets
 from training.config import DataConfig
 
 LOG = "domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT"
@@ -68,7 +68,7 @@ def test_planned_rows_count_positives_and_capped_negatives(spark):
     # domain 0: user 1 has 2 rows and is due 4, of which 2 items remain; users 2 and 3 get 2 each
     expected = [(0, "a", 0.5, 3, 4 + 2 + 2 + 2, 3), (1, "b", 0.5, 1, 1, 1)]
     assert_df_equality(
-        samples_by_domain(
+        count_samples(
             spark.createDataFrame(log, LOG),
             spark.createDataFrame(domains, "domain_id INT, domain_key STRING, ctr_ratio DOUBLE"),
             labelled=False,
@@ -86,7 +86,7 @@ def test_planned_rows_of_a_labelled_log_are_its_own(spark):
     domains = spark.createDataFrame([(0, None)], "domain_id INT, ctr_ratio DOUBLE")
     schema = "domain_id INT, ctr_ratio DOUBLE, items BIGINT, rows BIGINT, users BIGINT"
     expected = spark.createDataFrame([(0, None, 2, 3, 2)], schema)
-    assert_df_equality(samples_by_domain(log, domains, labelled=True), expected, ignore_nullable=True)
+    assert_df_equality(count_samples(log, domains, labelled=True), expected, ignore_nullable=True)
 
 
 def test_ratio_is_drawn_by_seed_and_domain_in_its_range(spark):
@@ -127,16 +127,3 @@ def test_each_bucket_of_a_head_domain_gets_the_items_of_the_whole_domain(spark):
     expected = spark.createDataFrame(pools, f"{LOG}, bucket INT, ctr_ratio DOUBLE")
     assert_df_equality(placed.where("user_id IS NULL"), expected, ignore_row_order=True, ignore_nullable=True)
     assert placed.where("user_id IS NOT NULL").count() == 4
-
-
-def test_keys_become_ids(spark):
-    kept = spark.createDataFrame(
-        [("b/c d", "007", "x", 1.0, 1)],
-        "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT",
-    )
-    domains, users, items = (
-        spark.createDataFrame(rows, "key STRING, id BIGINT")
-        for rows in ([("b/c d", 3)], [("7", 0), ("007", 1)], [("x", 5)])
-    )
-    expected = spark.createDataFrame([(3, 1, 5, 1.0)], LOG)
-    assert_df_equality(with_ids(kept, domains, users, items), expected, ignore_nullable=True)
