@@ -14,7 +14,14 @@ from training.train import train
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "docs/results/README.md",
+    *sorted((ROOT / "benchmarks").glob("*.md")),
+]
 SMALL = ["data.domains=[Comedy,Drama,Western]", "training.epochs=1", "framework.dr_rounds=1", "framework.stop_group=2"]
 MOST_LINES, MOST_WORDS = 120, 30
 METHODS = {  # the rows of docs/results.md, as the reports name them
@@ -103,7 +110,7 @@ def test_commands_of_the_readme_run(tmp_path):
     assert "Quality on test rows" in Path(page["report"]).read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_name_files_and_keys_that_exist(page):
     for command in commands_of(page):
         words = shlex.split(command.split("#")[0])
@@ -118,7 +125,7 @@ def test_commands_name_files_and_keys_that_exist(page):
             load(str(ROOT / path), settings)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_a_file_and_a_heading(page):
     for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
         file = page.parent / target if target else page
@@ -130,9 +137,7 @@ def test_readme_is_short():
     assert len(README.read_text().splitlines()) < MOST_LINES
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES[:3], ROOT / "docs/results.md", ROOT / "docs/architecture.md"], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_sentences_are_short(page):
     assert [sentence for sentence in sentences_of(page) if len(sentence.split()) > MOST_WORDS] == []
 
