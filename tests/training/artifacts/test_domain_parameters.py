@@ -1,4 +1,4 @@
-"""theta^i as rows of a table that several write to."""
+"""Tests the table domain_parameters when several processes write to it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -26,7 +26,7 @@ def row(domain):
     }
 
 
-def test_what_several_write_at_once_is_all_kept(built, tmp_path):
+def test_concurrent_writers_lose_no_rows(built, tmp_path):
     path = built.config(built.copy(tmp_path)).table("domain_parameters")
     ready = Barrier(WRITERS)
 
@@ -37,5 +37,5 @@ def test_what_several_write_at_once_is_all_kept(built, tmp_path):
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(write, range(WRITERS)))
-    found = read_columns(path, ["domain_id"], {"model_version": "m"})["domain_id"]
-    assert sorted(found.tolist()) == list(range(WRITERS * DOMAINS))
+    domains = read_columns(path, ["domain_id"], {"model_version": "m"})["domain_id"]
+    assert sorted(domains.tolist()) == list(range(WRITERS * DOMAINS))

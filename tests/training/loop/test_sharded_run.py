@@ -1,4 +1,4 @@
-"""Runs of the trainer whose embedding tables are sharded, and the jobs that read what they leave."""
+"""Tests training with sharded embedding tables, and the jobs that read the stored shards."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ SHARDED = "training.sharded=[user_id,item_id]"
 
 
 def scored(config, split):
-    """Domains, logits of the model on disk, and labels."""
+    """Returns domain, logit by the stored model, and label of the rows of a split."""
     snapshot = take_snapshot(config)
     model, theta = load_theta(model_path(config, shared_version(config, snapshot.version)), config)
     rows = read_buckets(snapshot, split)
@@ -40,7 +40,8 @@ def val_auc(config):
     return domain_auc(*scored(config, "val")).mean
 
 
-def rows_of(config):
+def table_and_ids(config):
+    """Returns the stored table of users, and the user of each training row."""
     snapshot = take_snapshot(config)
     _, theta = load_theta(model_path(config, shared_version(config, snapshot.version)), config)
     ids = torch.from_numpy(read_buckets(snapshot, "train")["user_id"])
@@ -48,22 +49,20 @@ def rows_of(config):
 
 
 @pytest.mark.parametrize("framework", ["dn", "alternate", "reptile"])
-def test_a_run_that_goes_on_is_the_run_that_never_stopped_also_in_patches_that_are_cut_to_fit(
-    built, tmp_path, framework
-):
+def test_resumed_run_with_small_caches_equals_uninterrupted_run(built, tmp_path, framework):
     settings = [SHARDED, f"framework.name={framework}", "training.cache_rows=40"]
-    in_parts, at_once = (built.copy(tmp_path / name) for name in ("parts", "once"))
+    interrupted, at_once = (built.copy(tmp_path / name) for name in ("interrupted", "once"))
     for epochs in (1, 2, 4):
-        parts = train(built.config(*settings, in_parts, f"training.epochs={epochs}"))
+        resumed = train(built.config(*settings, interrupted, f"training.epochs={epochs}"))
     once = train(built.config(*settings, at_once, "training.epochs=4"))
-    assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
-    tables = [built.config(*settings, root) for root in (in_parts, at_once)]
-    (one, ids), (other, _) = map(rows_of, tables)
-    assert_close({"": one[ids]}, {"": other[ids]})
-    assert val_auc(tables[0]) == pytest.approx(once["val_mean_domain_auc"], abs=1e-9)
+    assert resumed["val_mean_domain_auc"] == once["val_mean_domain_auc"]
+    configs = [built.config(*settings, root) for root in (interrupted, at_once)]
+    (resumed_table, ids), (table, _) = map(table_and_ids, configs)
+    assert_close({"": resumed_table[ids]}, {"": table[ids]})
+    assert val_auc(configs[0]) == pytest.approx(once["val_mean_domain_auc"], abs=1e-9)
 
 
-def test_a_kill_between_a_checkpoint_and_the_next_loses_no_shard_of_the_best_epoch(built, tmp_path, monkeypatch):
+def test_kill_between_two_checkpoints_loses_no_shard(built, tmp_path, monkeypatch):
     settings = [SHARDED, "framework.name=dn"]
     killed, whole = (built.copy(tmp_path / name) for name in ("killed", "whole"))
     once = train(built.config(*settings, whole, "training.epochs=4"))
@@ -78,19 +77,19 @@ def test_a_kill_between_a_checkpoint_and_the_next_loses_no_shard_of_the_best_epo
         monkeypatch.setattr(tensor_folder, "save_epoch", die)
         with pytest.raises(KeyboardInterrupt):
             train(built.config(*settings, killed, "training.epochs=4"))
-        assert_every_checkpoint_has_its_shards(model_path(built.config(killed), once["model_path"].rsplit("/")[-1]))
+        assert_checkpoints_have_their_shards(model_path(built.config(killed), once["model_path"].rsplit("/")[-1]))
     monkeypatch.undo()
-    parts = train(built.config(*settings, killed, "training.epochs=4"))
-    assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
+    resumed = train(built.config(*settings, killed, "training.epochs=4"))
+    assert resumed["val_mean_domain_auc"] == once["val_mean_domain_auc"]
 
 
-def assert_every_checkpoint_has_its_shards(folder):
+def assert_checkpoints_have_their_shards(folder):
     for state in tensor_folder.read_states(folder / "checkpoints"):
         for kind, epoch in (("last", state["epoch"]), ("best", state["best_epoch"])):
             assert list((folder / f"shards-{kind}-{epoch:05d}").glob("0of1.safetensors")), (kind, epoch)
 
 
-def test_the_whole_chain_runs_on_two_hosts_and_goes_on_with_one_rank(spark, built, tmp_path):
+def test_all_jobs_run_after_training_on_two_hosts_then_on_one_rank(spark, built, tmp_path):
     root = built.copy(tmp_path)
     settings = [SHARDED, root, "framework.name=mamdr", "model.name=deepfm", "training.cache_rows=45"]
     command = [sys.executable, "training/train.py", "--config", built.config_path, *settings, "training.epochs=1"]
@@ -100,10 +99,10 @@ def test_the_whole_chain_runs_on_two_hosts_and_goes_on_with_one_rank(spark, buil
     config = built.config(*settings)
     assert val_auc(config) == pytest.approx(summary["val_mean_domain_auc"], abs=1e-9)
     [epoch] = read_manifest(Path(summary["model_path"]))["progress"]["history"]
-    parts = epoch["seconds_by_part"]
-    assert set(parts) == {"read", "wait", "pull", "push", "allreduce", "inner"}
-    assert min(parts.values()) > 0
-    assert sum(parts.values()) < epoch["seconds"]
+    phases = epoch["seconds_by_part"]
+    assert set(phases) == {"read", "wait", "pull", "push", "allreduce", "inner"}
+    assert min(phases.values()) > 0
+    assert sum(phases.values()) < epoch["seconds"]
     summary = train(config)
     assert summary["epochs"] == 2
     assert val_auc(config) == pytest.approx(summary["val_mean_domain_auc"], abs=1e-9)
@@ -113,11 +112,11 @@ def test_the_whole_chain_runs_on_two_hosts_and_goes_on_with_one_rank(spark, buil
     assert models["dn"]["auc"] == pytest.approx(roc_auc_score(*reversed(scored(config, "test")[1:])), abs=1e-6)
 
 
-def test_a_run_without_validation_rows_ends_as_it_does_with_whole_tables(built, tmp_path):
+def test_run_without_validation_rows_ends_as_with_whole_tables(built, tmp_path):
     root = built.copy(tmp_path)
     settings = [root, "framework.name=dn", "training.epochs=1"]
     DeltaTable(built.config(*settings).table("samples")).delete("split = 'val'")
-    whole, sharded = (train(built.config(*settings, *further)) for further in ([], [SHARDED]))
+    whole, sharded = (train(built.config(*settings, *sharded_setting)) for sharded_setting in ([], [SHARDED]))
     assert sharded["samples"] == whole["samples"]
     np.testing.assert_equal(sharded["val_mean_domain_auc"], whole["val_mean_domain_auc"])
 
@@ -133,6 +132,6 @@ def test_a_run_without_validation_rows_ends_as_it_does_with_whole_tables(built, 
         ([SHARDED, "framework.name=mamdr", "framework.interleave=true"], '"framework.interleave" must be false'),
     ],
 )
-def test_what_cannot_be_sharded_is_refused(built, settings, message):
+def test_tables_that_cannot_be_sharded_are_refused(built, settings, message):
     with pytest.raises(UserError, match=message):
         train(load_config(built.config_path, settings))
