@@ -1,10 +1,10 @@
-"""Makes user and item vectors out of the training positives by alternating least squares (Hu et al., ICDM 2008).
+"""Learns user and item vectors from the training positives by alternating least squares (Hu et al., ICDM 2008).
 
     spark-submit pipelines/als_vectors.py --config conf/ml_latest_small.yaml [key=value ...]
 
-Writes the tables user_vectors and item_vectors (key, vector), which model.user_vectors and model.item_vectors can
-name: frozen features, as the pre-trained vectors of Taobao. Validation and test rows are not looked at. A user or item
-without a training positive has no vector, and the trainer gives it zeros.
+Writes the tables user_vectors and item_vectors (key, vector). Name them in model.user_vectors and model.item_vectors to
+use them as frozen features, like the pre-trained vectors of Taobao. Validation and test rows are ignored. A user or
+item without a training positive has no vector, and the trainer gives it zeros.
 """
 
 import time
@@ -16,22 +16,24 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.engine import tables
+from pipelines.engine.jvm import hadoop_path
 from pipelines.engine.session import persisting, run_job
 from training.config import Config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
 
-MOST_IDS = 2**31 - 1  # Spark's ALS numbers users and items by 32 bits
+MOST_IDS = 2**31 - 1  # Spark's ALS takes ids of 32 bits
 
 
 def als_vectors(spark: SparkSession, config: Config) -> dict:
-    """Runs the whole job and returns its summary. Raises UserError."""
+    """Learns the vectors, writes their tables and returns the summary. Raises UserError."""
     start = time.monotonic()
     snapshot = take_snapshot(config)
     for name, size in snapshot.schema.sizes.items():
         if size > MOST_IDS:
             raise UserError(
-                f"{name} has {size} ids, and ALS can number {MOST_IDS}: give model.user_vectors of your own"
+                f"{name} has {size} ids, but Spark's ALS takes at most {MOST_IDS}: learn vectors with another tool "
+                "and name their tables in model.user_vectors and model.item_vectors"
             )
     samples = tables.read(spark, config.table("samples"), snapshot.version)
     counts = {}
@@ -60,18 +62,18 @@ def als_vectors(spark: SparkSession, config: Config) -> dict:
 
 @contextmanager
 def checkpoints(spark: SparkSession, path: str) -> Iterator[None]:
-    """A folder, for the time of the block, where a job of many iterations cuts its history: it overflows the stack."""
+    """Sets a temporary checkpoint folder inside the block: ALS's long lineage would overflow the stack."""
     context = spark.sparkContext
     context.setCheckpointDir(path)
     try:
         yield
     finally:
-        folder = spark._jvm.org.apache.hadoop.fs.Path(path)
-        folder.getFileSystem(spark._jsc.hadoopConfiguration()).delete(folder, True)
+        folder, file_system = hadoop_path(spark, path)
+        file_system.delete(folder, True)
 
 
 def training_positives(samples: DataFrame) -> DataFrame:
-    """How often a user met an item with a positive label, over all domains, in the training rows alone.
+    """Counts the training positives of each user and item, over all domains.
 
     | split | user_id | item_id | label | domain_id |      | user_id | item_id | count |
     | train | 0       | 5       | 1     | 1         |  ->  | 0       | 5       | 2.0   |

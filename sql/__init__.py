@@ -1,1 +1,1 @@
-"""SQL text: definitions of tables, checks that a build must pass, reports. A package, to come with the others."""
+"""Holds SQL: tables, checks of a build, queries and reports. It is a package so that the wheel contains the files."""

@@ -1,7 +1,8 @@
--- The exact AUC of each (model, group): of all pairs of a positive and a negative, the share in which the positive
--- has the higher logit, ties counting half. Rows of one logit are one step of the walk through the sorted logits.
--- The walk is cut into parts, so that no task holds all rows of a large group; parts are numbered in sorted order.
-WITH steps AS (
+-- Computes the exact AUC of each (model, group): the share of (positive, negative) pairs in which the positive has the
+-- higher logit, ties counting half. Rows are sorted by logit, and each positive counts the negatives below it.
+-- The sorted rows are cut into slices, so that no task holds all rows of a large group. A second window adds the
+-- negatives of earlier slices.
+WITH by_logit AS (
   SELECT
     model,
     ${group} AS domain_id,
@@ -13,20 +14,20 @@ WITH steps AS (
   GROUP BY ALL
 ),
 sorted AS (
-  SELECT /*+ REPARTITION_BY_RANGE(model, domain_id, logit) */ * FROM steps
+  SELECT /*+ REPARTITION_BY_RANGE(model, domain_id, logit) */ * FROM by_logit
 ),
-numbered AS (
-  SELECT *, spark_partition_id() AS part FROM sorted
+sliced AS (
+  SELECT *, spark_partition_id() AS slice FROM sorted
 ),
-walk AS (
+cumulative AS (
   SELECT
     *,
     sum(negatives) OVER (
-      PARTITION BY part, model, domain_id ORDER BY logit ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      PARTITION BY slice, model, domain_id ORDER BY logit ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) - negatives AS negatives_below
-  FROM numbered
+  FROM sliced
 ),
-parts AS (
+slices AS (
   SELECT
     model,
     domain_id,
@@ -36,12 +37,12 @@ parts AS (
     sum(loss) AS loss,
     coalesce(
       sum(sum(negatives)) OVER (
-        PARTITION BY model, domain_id ORDER BY part ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        PARTITION BY model, domain_id ORDER BY slice ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
       ),
       0
     ) AS negatives_before
-  FROM walk
-  GROUP BY part, model, domain_id
+  FROM cumulative
+  GROUP BY slice, model, domain_id
 )
 SELECT
   model,
@@ -51,5 +52,5 @@ SELECT
   sum(pairs_won + positives * negatives_before)
     / nullif(CAST(sum(positives) AS DOUBLE) * sum(negatives), 0) AS auc,
   sum(loss) / sum(positives + negatives) AS logloss
-FROM parts
+FROM slices
 GROUP BY model, domain_id

@@ -1,4 +1,4 @@
--- By domain, the samples and positives of each split.
+-- Counts the samples and positives of each domain by split.
 SELECT
   domain_id,
   count(*) AS rows,

@@ -1,4 +1,4 @@
--- The domains table: the plan of the build, and the rows of the samples that were written.
+-- Joins the plan of the domains with the counts of the samples that were written: the columns of the table domains.
 SELECT
   plan.domain_id,
   plan.domain_key,

@@ -1,4 +1,5 @@
--- Domains by the order of magnitude of their samples: how many, how much of the data they have, and who can be tested.
+-- Groups domains by the order of magnitude of their samples: their number, share of the data and label rate, and how
+-- many have no AUC because their test rows have one class.
 SELECT
   CAST(pow(10, floor(log10(rows))) AS BIGINT) AS samples_from,
   count(*) AS domains,

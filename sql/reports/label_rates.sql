@@ -1,4 +1,5 @@
--- The domains whose share of positives is the farthest from that of all, among those with a hundred training samples.
+-- Lists the ten domains, of those with at least 100 training samples, whose share of positives is the farthest from the
+-- share in all domains.
 WITH rates AS (
   SELECT
     domain_key,

@@ -1,4 +1,4 @@
--- Each model's last evaluation on test rows.
+-- Lists the last evaluation of each model, best model first.
 WITH ranked AS (
   SELECT *, row_number() OVER (PARTITION BY model_version, model ORDER BY evaluated_at DESC) AS age
   FROM delta.`${root}/tables/metrics`

@@ -1,4 +1,4 @@
--- What could not be used, by the column and reason, with one such row.
+-- Counts the rejected rows of the log by column and reason, with an example.
 SELECT column, reason, count(*) AS rows, min(row) AS example
 FROM delta.`${root}/tables/rejects`
 GROUP BY column, reason

@@ -1,4 +1,4 @@
--- The domains that an earlier version of the table had and this one has not: --hivevar before=VERSION
+-- Lists the domains that an earlier version of the table had and the newest lacks: --hivevar before=VERSION
 SELECT before.domain_key, before.rows
 FROM delta.`${root}/tables/domains` VERSION AS OF ${before} AS before
 LEFT ANTI JOIN delta.`${root}/tables/domains` AS now USING (domain_key)

@@ -1,4 +1,4 @@
--- The domains with at least fifty test rows where the last evaluation found the lowest AUC.
+-- Lists the ten domains, of those with at least 50 test rows, that have the lowest AUC in the last evaluation.
 WITH last AS (
   SELECT * FROM delta.`${root}/tables/metrics_by_domain`
   WHERE evaluated_at = (SELECT max(evaluated_at) FROM delta.`${root}/tables/metrics_by_domain`)

@@ -1,16 +1,17 @@
--- theta^i: what a domain adds to the shared parameters of one model. Values are little-endian floats, never pickles.
+-- One row per model and domain: theta^i, which is added to the shared parameters theta^S of the model. Values are
+-- little-endian floats, never pickles.
 CREATE TABLE ${table} (
-  model_version STRING NOT NULL COMMENT 'the model whose shared parameters it is added to, and the DR settings',
+  model_version STRING NOT NULL COMMENT 'names the model with theta^S, and the settings of the adaptation',
   domain_id INT NOT NULL,
   bucket INT NOT NULL,
-  rounds INT NOT NULL COMMENT 'rounds of DR that validation kept; 0: theta^i = 0, and the values are empty',
+  rounds INT NOT NULL COMMENT 'rounds of adaptation, chosen on validation rows; 0: theta^i = 0, without values',
   dense BINARY NOT NULL COMMENT 'the offsets of the dense parameters, concatenated in the order of the manifest',
   embeddings ARRAY<STRUCT<name: STRING, ids: ARRAY<BIGINT>, values: BINARY>> NOT NULL
-    COMMENT 'by table: the rows that occur in the training data of the domain, and their offsets',
+    COMMENT 'by table: ids in the training rows of the domain, and the offsets of their rows',
   rows_train BIGINT NOT NULL,
   rows_val BIGINT NOT NULL,
-  val_auc_shared DOUBLE COMMENT 'of theta^S; null where validation has one class',
-  val_auc DOUBLE COMMENT 'of theta^S + theta^i'
+  val_auc_shared DOUBLE COMMENT 'AUC of theta^S on the validation rows; null if these have one class',
+  val_auc DOUBLE COMMENT 'AUC of theta^S + theta^i on the same rows'
 ) USING DELTA
 PARTITIONED BY (model_version)
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')

@@ -1,4 +1,4 @@
--- One row a domain: who it is, what it has, where its samples lie.
+-- One row per domain: its key, its counts, and the buckets of its samples.
 CREATE TABLE ${table} (
   domain_id INT NOT NULL COMMENT 'from 0, without gaps',
   domain_key STRING NOT NULL COMMENT 'as the user wrote it',
@@ -11,11 +11,11 @@ CREATE TABLE ${table} (
   positives_test BIGINT NOT NULL,
   users BIGINT NOT NULL,
   items BIGINT NOT NULL,
-  ctr_ratio DOUBLE COMMENT 'positives / samples that the negatives were drawn by; null where the log has labels',
+  ctr_ratio DOUBLE COMMENT 'positives / negatives of a user when negatives were drawn; null if the log has labels',
   head BOOLEAN NOT NULL COMMENT 'true: adapted by the training workers; false (tail): by dr_longtail',
-  first_bucket INT NOT NULL COMMENT 'its samples lie in buckets first_bucket .. first_bucket + buckets - 1',
+  first_bucket INT NOT NULL COMMENT 'samples lie in buckets first_bucket .. first_bucket + buckets - 1',
   buckets INT NOT NULL,
-  short BOOLEAN NOT NULL COMMENT 'too few rows for every split: train got them first, and val or test has none'
+  short BOOLEAN NOT NULL COMMENT 'true: too few rows for every split, so that train, val or test has none'
 ) USING DELTA
 TBLPROPERTIES (
   'delta.enableDeletionVectors' = 'false',

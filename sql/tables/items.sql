@@ -1,4 +1,4 @@
--- The items' keys, as the user wrote them, and their ids: 0, 1, 2, ... without gaps; and the features of items, as numbers.
+-- One row per item: the key as written in the log, the features as numbers, and the id: 0, 1, 2, ... without gaps.
 CREATE TABLE ${table} (
   key STRING NOT NULL,
   ${features}

@@ -1,16 +1,16 @@
--- One row a model and evaluation.
+-- One row per model and evaluation.
 CREATE TABLE ${table} (
   evaluated_at TIMESTAMP NOT NULL,
-  model STRING NOT NULL COMMENT 'the framework: how theta^S was learned, or that and what a domain adds',
+  model STRING NOT NULL COMMENT 'the framework of theta^S, or the frameworks of theta^S and theta^i',
   model_version STRING NOT NULL,
-  table_version BIGINT NOT NULL COMMENT 'of samples',
+  table_version BIGINT NOT NULL COMMENT 'version of the table samples',
   split STRING NOT NULL,
   rows BIGINT NOT NULL,
-  domains_scored INT NOT NULL COMMENT 'domains with a defined AUC',
-  domains_undefined INT NOT NULL COMMENT 'domains whose rows have one class',
-  mean_domain_auc DOUBLE COMMENT 'over the domains scored',
-  weighted_auc DOUBLE COMMENT 'the same, weighted by rows',
-  auc DOUBLE COMMENT 'over all rows',
+  domains_scored INT NOT NULL COMMENT 'number of domains with a defined AUC',
+  domains_undefined INT NOT NULL COMMENT 'number of domains whose rows have one class',
+  mean_domain_auc DOUBLE COMMENT 'mean over the domains scored',
+  weighted_auc DOUBLE COMMENT 'mean over the domains scored, weighted by rows',
+  auc DOUBLE COMMENT 'AUC over all rows',
   logloss DOUBLE NOT NULL COMMENT 'mean over all rows'
 ) USING DELTA
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')

@@ -1,4 +1,4 @@
--- One row a domain, model and evaluation.
+-- One row per domain, model and evaluation.
 CREATE TABLE ${table} (
   evaluated_at TIMESTAMP NOT NULL,
   model STRING NOT NULL,
@@ -7,7 +7,7 @@ CREATE TABLE ${table} (
   domain_key STRING NOT NULL,
   rows BIGINT NOT NULL,
   positives BIGINT NOT NULL,
-  auc DOUBLE COMMENT 'null where the rows have one class, so that it is undefined',
+  auc DOUBLE COMMENT 'null if undefined, because the rows have one class',
   logloss DOUBLE NOT NULL
 ) USING DELTA
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')

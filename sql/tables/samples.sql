@@ -1,4 +1,4 @@
--- One row a (domain, user, item) that the models learn from or are tested on.
+-- One row per sample, a (domain, user, item) that models learn from or are tested on.
 -- The trainer reads the files of one pinned version; it cannot apply deletion vectors, so they stay off.
 CREATE TABLE ${table} (
   domain_id INT NOT NULL,
@@ -6,7 +6,7 @@ CREATE TABLE ${table} (
   item_id BIGINT NOT NULL,
   label FLOAT NOT NULL COMMENT '0 or 1',
   ${features}
-  bucket INT NOT NULL COMMENT 'whole tail domains, or a part of a head domain; see domains.first_bucket',
+  bucket INT NOT NULL COMMENT 'holds whole tail domains, or some users of a head domain; see domains.first_bucket',
   split STRING NOT NULL COMMENT 'train, val or test'
 ) USING DELTA
 PARTITIONED BY (split, bucket)

@@ -1,6 +1,6 @@
--- Pre-trained vectors of users or items, all of one length.
+-- One row per user or item with a pre-trained vector; all vectors have the same length.
 CREATE TABLE ${table} (
-  key STRING NOT NULL COMMENT 'as in users or items',
+  key STRING NOT NULL COMMENT 'as in the table users or items',
   vector ARRAY<FLOAT> NOT NULL
 ) USING DELTA
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')

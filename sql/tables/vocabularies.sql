@@ -1,8 +1,8 @@
--- The keys of categories and of the values of lists, as the user wrote them, and their ids: 1, 2, ... by feature.
+-- One row per category, or value of a list, of a feature: the key as written in the log, and its id: 1, 2, ...
 CREATE TABLE ${table} (
   feature STRING NOT NULL,
   key STRING NOT NULL,
-  id BIGINT NOT NULL COMMENT '0 is left for a missing value'
+  id BIGINT NOT NULL COMMENT '0 stands for a missing value'
 ) USING DELTA
 TBLPROPERTIES (
   'delta.enableDeletionVectors' = 'false',

@@ -142,7 +142,7 @@ def test_job_writes_a_log_that_builds_and_its_best_auc(spark, tmp_path, monkeypa
     assert summary["best_mean_domain_auc"] == pytest.approx(expected.mean, abs=1e-12)
     assert summary["positives"] == drawn.label.sum()
 
-    monkeypatch.setattr(generate_taobao_online, "ROWS_A_TASK", 700)
+    monkeypatch.setattr(generate_taobao_online, "ROWS_PER_TASK", 700)
     generate_taobao_online.generate(spark, config())
     again = tables.read(spark, f"{tmp_path}/log").toPandas()
     assert sorted(map(tuple, again.to_numpy())) == sorted(map(tuple, log.to_numpy()))
