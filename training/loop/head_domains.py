@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from training.artifacts import domain_parameters
 from training.artifacts.domain_parameters import DomainRow
@@ -17,6 +15,7 @@ from training.data.petastorm_reader import read_buckets
 from training.frameworks.specific.adapter import Keep, helpers_path
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.loop.gather_adapter import gather_adapter
+from training.progress import with_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +63,7 @@ def _adapt_on_this_rank(adapter: Adapter, workers: Workers) -> Iterator[AdaptedD
     weights = {int(domains.domain_id[index]): int(domains.rows_train[index]) for index in heads}
     index_of = {int(domains.domain_id[index]): index for index in heads}
     share = balance(weights, ranks.size, np.random.default_rng(workers.config.seed))[ranks.rank]
-    for domain in tqdm(share, desc="theta^i, head domains", file=sys.stderr, disable=not ranks.is_root):
+    for domain in with_progress(share, "theta^i, head domains", unit="domains", silent=not ranks.is_root):
         index = index_of[domain]
         buckets = list(range(domains.first_bucket[index], domains.first_bucket[index] + domains.buckets[index]))
         train, val = (_rows_of(domain, workers.snapshot, split, buckets) for split in ("train", "val"))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from training.artifacts import domain_parameters
 from training.artifacts.domain_parameters import DomainRow
@@ -19,6 +17,7 @@ from training.frameworks.specific.adapter import Adapter, Keep, adaptation_setti
 from training.loop.gather_adapter import gather_helpers
 from training.parameters.domain_offsets import DomainOffset
 from training.parameters.forward import predict, predict_adapted
+from training.progress import with_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,14 +44,8 @@ class InterleavedOffsets:
 
     def adapt(self, epoch: int) -> None:
         """Runs one round of DR for each domain, from its theta^i of the epoch before (lines 3 to 5 of Algorithm 3)."""
-        bar = tqdm(
-            self._units,
-            desc=f"epoch {epoch}: DR",
-            file=sys.stderr,
-            disable=not self._run.ranks.is_root,
-            leave=False,
-        )
-        for unit in bar:
+        silent = not self._run.ranks.is_root
+        for unit in with_progress(self._units, f"epoch {epoch}: DR", unit="groups of domains", silent=silent):
             for adapted in self._adapt_unit(unit, rounds=1, start=self._last, rounds_done=epoch - 1):
                 self._last[adapted.domain_id] = adapted.offsets[1]
 

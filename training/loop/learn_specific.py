@@ -1,4 +1,4 @@
-"""The third stage of training: learns theta^i, the offsets that domains add to theta^S."""
+"""Learns theta^i, the offsets that domains add to theta^S: the third stage of training."""
 
 from dataclasses import replace
 

@@ -1,10 +1,9 @@
-"""The first stage of training: pins the data, builds the model, and gives it its initial values."""
+"""Pins the data, builds the model and gives it its initial values: the first stage of training."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from training import tracking
 from training.artifacts.model_names import model_path, shared_version
 from training.artifacts.warm_start import find_warm_start, initialize_from
 from training.config import Config
@@ -20,6 +19,7 @@ from training.loop.training_run import TrainingRun
 from training.models import build_model
 from training.parameters.shard_files import add_tables, make_shards
 from training.parameters.shared import SharedParameters
+from training.tracking import Tracker, open_tracker
 
 if TYPE_CHECKING:
     from training.distributed.elastic import PinnedState
@@ -65,7 +65,7 @@ def open_run(config: Config, pinned: PinnedState | None = None) -> TrainingRun:
         mirror=mirror_of(config.root, folder),
         vector_files=vector_files,
         started_from=started_from,
-        tracker=tracking.open_tracker(config, folder.name) if ranks.is_root else tracking.Tracker(),
+        tracker=open_tracker(config, folder.name) if ranks.is_root else Tracker(),
         after_epoch=(lambda: None) if pinned is None else pinned.check_host_updates,
     )
 

@@ -1,4 +1,4 @@
-"""The last stage of training: reports the result."""
+"""Reports the result of a run: the last stage of training."""
 
 from training.loop.trainer import Progress
 from training.loop.training_run import TrainingRun

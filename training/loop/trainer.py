@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from training.column_names import LABEL
 from training.data.bucket_plan import plan_epoch
@@ -20,16 +18,17 @@ from training.files import tensor_folder
 from training.frameworks import find_framework
 from training.frameworks.inner_step import InnerOptimizer
 from training.frameworks.round import RoundContext
-from training.loop.interleaved_offsets import InterleavedOffsets
 from training.metrics import DomainAuc, domain_auc
 from training.parameters.adam import Moments
 from training.parameters.forward import predict
 from training.parameters.shard_files import ShardCheckpoints
+from training.progress import ProgressBar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from training.config import Config
+    from training.loop.interleaved_offsets import InterleavedOffsets
     from training.loop.training_run import TrainingRun
 
 PHASES = ("read", "wait", "pull", "push", "allreduce")  # of a round, timed apart from the inner steps
@@ -76,18 +75,18 @@ class Trainer:
 
     Attributes:
         progress: how far training has come.
-        offsets: theta^i, if `framework.interleave` learns it together with theta^S; else None.
+        offsets: theta^i, if it is learned together with theta^S.
     """
 
-    def __init__(self, run: TrainingRun) -> None:
+    def __init__(self, run: TrainingRun, offsets: InterleavedOffsets | None = None) -> None:
         self.progress = Progress()
-        self.offsets = InterleavedOffsets(run) if run.config.framework.interleave else None
+        self.offsets = offsets
         self._run, self._theta = run, run.theta
         self._checkpoints = run.folder / "checkpoints"
         self._shards = ShardCheckpoints(run.folder, run.theta.shards, run.ranks)
         self._best = run.theta.clone_trained()
         self._dtype, self._device = run.theta.like.dtype, run.theta.like.device
-        self._bar = tqdm(unit=" samples", unit_scale=True, file=sys.stderr, disable=not run.ranks.is_root)
+        self._bar = ProgressBar(unit="samples", silent=not run.ranks.is_root)
         self._inner = InnerOptimizer(run.model, run.config.framework.inner_lr, self._bar.update)
 
     def fit(self) -> None:
@@ -127,8 +126,7 @@ class Trainer:
         torch.manual_seed(int(rng.integers(2**62)))
         context = RoundContext(self._inner, config.framework, config.training, ranks, rng)
         learn = find_framework(config.framework.shared).learn
-        self._bar.reset(sum(rows_by_bucket[bucket] for buckets in plan for bucket in buckets))
-        self._bar.set_description(f"epoch {epoch}")
+        self._bar.restart(f"epoch {epoch}", sum(rows_by_bucket[bucket] for buckets in plan for bucket in buckets))
         self._run.model.train()
         ranks.seconds.clear()
         rows = 0
@@ -215,10 +213,9 @@ class Trainer:
         figures |= {f"seconds/{phase}": value for phase, value in phases.items()}
         self._run.tracker.log(figures, step=result.epoch)
         spent = ", ".join(f"{phase} {value:.1f}" for phase, value in phases.items() if value >= 0.05)
-        self._bar.write(
+        self._bar.print(
             f"epoch {result.epoch}: val mean-domain AUC {auc.mean:.4f} ({auc.defined.sum()} domains), "
-            f"{rows} rows read of {rows} listed" + (f"; seconds: {spent}" if spent else ""),
-            file=sys.stderr,
+            f"{rows} rows read of {rows} listed" + (f"; seconds: {spent}" if spent else "")
         )
 
     def _keep_best(self) -> None:
@@ -258,8 +255,7 @@ class Trainer:
         self._shards.load_last(self.progress.epoch)
         if self.offsets is not None:
             self.offsets.resume(self.progress.epoch)
-        if self._run.ranks.is_root:
-            print(f"resuming after epoch {self.progress.epoch}", file=sys.stderr)
+        self._bar.print(f"resuming after epoch {self.progress.epoch}")
 
     def _on_device(self, tensors: dict[str, Tensor], group: str) -> dict[str, Tensor]:
         """Returns the tensors of a group, without its prefix, on the device of theta."""

@@ -1,4 +1,4 @@
-"""The values that a training run passes from stage to stage."""
+"""Defines the values that the stages of training pass on."""
 
 from __future__ import annotations
 
