@@ -1,11 +1,11 @@
-"""What the trainer costs beside its arithmetic: an epoch of DN, against a bare loop over tensors in memory.
+"""Measures the overhead of the trainer: an epoch of DN, compared with a bare loop over tensors in memory.
 
     python benchmarks/epoch.py [--work FOLDER] [--scale 0.002]
 
-One rank of one thread, on the log that pipelines/generate_taobao_online.py draws (69,102 domains), once with its frozen
-vectors of users and items and once with trained embeddings. The trainer reads its rows by Petastorm, walks and takes
-the outer step; the bare loop has the same batches and does what a PyTorch script would: module, backward, Adam, and
-SparseAdam for tables. Prints a table and, as the last line, one JSON object.
+One rank with one thread trains on the log that pipelines/generate_taobao_online.py draws (69,102 domains), once with
+frozen vectors and once with trained embeddings. The trainer reads its rows by Petastorm, passes over the domains and
+takes the outer step. The bare loop has the same batches and does what a PyTorch script would: module, backward, Adam,
+and SparseAdam for tables. Prints a table and, as the last line, one JSON object.
 """
 
 import argparse
@@ -35,10 +35,11 @@ from training.parameters.shared import SharedParameters
 
 CONFIG = "conf/taobao_online.yaml"
 TRAINED = ["model.user_vectors=null", "model.item_vectors=null"]
-EPOCHS = 3  # the first is left out: it also warms up
+EPOCHS = 3  # the first is a warm-up and does not count
 
 
 def main() -> None:
+    """Measures both loops with both kinds of vectors and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/epoch"))
     parser.add_argument("--scale", type=float, default=0.002)
@@ -48,18 +49,19 @@ def main() -> None:
     settings += [f"model.{name}_vectors={root}/tables/{name}_vectors" for name in ("user", "item")]
     settings += ["framework.name=dn", "training.device=cpu", "track=false"]
     build(root, settings)
-    shutil.rmtree(root / "models", ignore_errors=True)  # a finished one would not be trained again
+    shutil.rmtree(root / "models", ignore_errors=True)  # a finished model would not be trained again
     use_cpu(threads=1)
-    found = {}
-    for name, own in {"frozen": [], "trained": TRAINED}.items():
-        trainer, bare = trainer_seconds([*settings, *own]), bare_seconds(load_config(CONFIG, [*settings, *own]))
-        found[name] = {"trainer": trainer, "bare": bare, "ratio": bare / trainer}
+    figures = {}
+    for name, vector_settings in {"frozen": [], "trained": TRAINED}.items():
+        trainer = trainer_seconds([*settings, *vector_settings])
+        bare = bare_seconds(load_config(CONFIG, [*settings, *vector_settings]))
+        figures[name] = {"trainer": trainer, "bare": bare, "ratio": bare / trainer}
         print(f"{name:<8} vectors: trainer {trainer:.1f} s, bare loop {bare:.1f} s, ratio {bare / trainer:.2f}")
-    print_figures(scale=arguments.scale, **found)
+    print_figures(scale=arguments.scale, **figures)
 
 
 def build(root: Path, settings: list[str]) -> None:
-    """Draws the log and builds the tables, unless they are there."""
+    """Draws the log and builds the tables, unless that is done."""
     done = root / "built"
     if not done.exists():
         for job in ("generate_taobao_online", "build_domains"):
@@ -68,14 +70,14 @@ def build(root: Path, settings: list[str]) -> None:
 
 
 def trainer_seconds(settings: list[str]) -> float:
-    """The time of the rounds of an epoch, without validation and checkpoint."""
+    """Returns the seconds of an epoch's rounds, without validation and checkpoint."""
     summary = json.loads(output_of("python", "training/train.py", "--config", CONFIG, *settings).splitlines()[-1])
     history = read_manifest(Path(summary["model_path"]))["progress"]["history"]
     return float(np.mean([sum(epoch["seconds_by_part"].values()) for epoch in history[1:]]))
 
 
 def bare_seconds(config: Config) -> float:
-    """The time of as many steps on the same rows, all of them in memory."""
+    """Returns the seconds of the same number of steps on the same rows, all of them in memory."""
     snapshot = take_snapshot(config)
     model = build_model(config.model, snapshot.schema, config.seed, load_vectors(config))
     theta = SharedParameters.of(model)
@@ -103,7 +105,7 @@ def bare_seconds(config: Config) -> float:
 
 
 def output_of(*command: str) -> str:
-    """The standard output of a command, on one thread; what it says on stderr goes to ours."""
+    """Runs a command on one thread; returns its standard output."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
 

@@ -1,4 +1,4 @@
-"""The last line of a benchmark: its figures, and the machine that they are of."""
+"""Prints the last line of a benchmark: its figures, and the machine that made them."""
 
 import json
 import os
@@ -10,12 +10,12 @@ import torch
 
 
 def print_figures(**figures: object) -> None:
-    """Prints one JSON object: the figures, and beside them `machine`."""
+    """Prints one JSON object: the figures, and the machine under `machine`."""
     print(json.dumps({**figures, "machine": describe_machine()}))
 
 
 def describe_machine() -> dict[str, object]:
-    """Its processor, cores, GiB of memory, and GPU, if there is one."""
+    """Returns the processor, cores, GiB of memory and GPU (None without one) of this machine."""
     return {
         "cpu": _processor(),
         "cores": os.cpu_count(),
@@ -25,8 +25,8 @@ def describe_machine() -> dict[str, object]:
 
 
 def _processor() -> str:
-    """Its name where Linux tells it, else what kind it is."""
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.exists() else []
+    """Returns the processor's name, or its architecture where Linux does not report a name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

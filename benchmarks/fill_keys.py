@@ -1,8 +1,8 @@
-"""Adds users and items that no sample has, until there are as many as Taobao-online has in all.
+"""Adds users and items without samples, until there are as many as in the whole of Taobao-online.
 
     spark-submit benchmarks/fill_keys.py --config conf/taobao_online.yaml [key=value ...]
 
-A build at a small scale then trains tables of the full size.
+After it, a small build trains embedding tables of the full size.
 """
 
 from pyspark.sql import SparkSession
@@ -14,10 +14,11 @@ from training.config import Config
 
 
 def fill(spark: SparkSession, config: Config) -> dict:
+    """Appends the missing users and items to their tables; returns how many each table has now."""
     counts = {"users": config.data.synthetic.users, "items": config.data.synthetic.items}
     for name, count in counts.items():
-        there = tables.read(spark, config.table(name)).count()
-        further = spark.range(there, count).withColumn("key", F.concat(F.lit("further "), "id"))
+        rows = tables.read(spark, config.table(name)).count()
+        further = spark.range(rows, count).withColumn("key", F.concat(F.lit("further "), "id"))
         tables.append(further, name, config.table(name))
     return counts
 

@@ -1,4 +1,4 @@
-"""How fast each framework trains, against alternate: rows/s of a round, and domains/s of a round of theta^i.
+"""Measures the speed of each framework: rows/s in a round of theta^S, and domains/s in a round of theta^i.
 
     python benchmarks/frameworks.py [--model mlp] [--device cuda]
 
@@ -33,6 +33,7 @@ REPEATS = 3
 
 
 def main() -> None:
+    """Measures all frameworks and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="mlp")
     parser.add_argument("--device", default="cpu")
@@ -51,6 +52,7 @@ def main() -> None:
 
 
 def draw_rows() -> Columns:
+    """Draws ROWS random rows, sorted by domain, with domain sizes proportional to 1/rank."""
     rng = np.random.default_rng(0)
     shares = 1 / np.arange(1, DOMAINS + 1)
     sizes = np.maximum(5, np.round(ROWS * shares / shares.sum())).astype(int)
@@ -64,7 +66,7 @@ def draw_rows() -> Columns:
 
 
 def rows_per_second(name: str, model_name: str, device: torch.device, columns: Columns, schema: Schema) -> float:
-    """Of the fastest of some rounds."""
+    """Returns the rows/s of the fastest of REPEATS rounds."""
     model = build_model(ModelConfig(name=model_name), schema, 0)
     prepare(model, schema, FrameworkConfig(shared=name))
     model.to(device)
@@ -77,13 +79,13 @@ def rows_per_second(name: str, model_name: str, device: torch.device, columns: C
     for _ in range(REPEATS):
         start = time.monotonic()
         SHARED[name].learn(theta, patch, run)
-        theta.like.sum().item()  # waits for a GPU
+        theta.like.sum().item()  # wait for the GPU
         seconds.append(time.monotonic() - start)
     return patch.rows / min(seconds)
 
 
 def domains_per_second(name: str, model_name: str, device: torch.device, columns: Columns, schema: Schema) -> float:
-    """Of the faster of two rounds; theta^i is brought to the CPU, where it is written from."""
+    """Returns the domains/s of the faster of two rounds, including the copy of theta^i to the CPU."""
     model = build_model(ModelConfig(name=model_name), schema, 0).to(device)
     settings = AdaptationSettings(
         rounds=(name,),

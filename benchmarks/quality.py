@@ -1,9 +1,9 @@
-"""How good the models are: three data sets, three seeds, each trained through the real chain.
+"""Measures the quality of the methods on three data sets and three seeds, through the whole chain.
 
     python benchmarks/quality.py [--work FOLDER]
 
 Builds with Spark, trains under horovodrun, adapts and evaluates with Spark. Finished cells are kept in FOLDER
-(runs/quality), so a run that was cut off goes on. Prints a table and, as the last line, one JSON object.
+(runs/quality), so an interrupted run resumes. Prints a table and, as the last line, one JSON object.
 """
 
 import argparse
@@ -36,7 +36,7 @@ METHODS = ("optimum", "popularity", "linear", "joint", "alternate", "dn", "mamdr
 CONFLICT = {"planted": 0.5, "planted_0": 0.0}
 DATA = ("ml_latest_small", *CONFLICT)
 
-# Chosen on validation rows; what is not named stands in conf/ or is the default.
+# Chosen on validation rows; all other settings are those of conf/ or the defaults.
 SETTINGS = {
     "ml_latest_small": {
         "joint_dr": ["framework.inner_lr=0.001", "framework.dr_inner_lr=0.001", "training.patience=5"],
@@ -53,6 +53,7 @@ SETTINGS["planted_0"] = SETTINGS["planted"]
 
 
 def main() -> None:
+    """Runs the missing cells and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/quality"))
     work = parser.parse_args().work
@@ -73,7 +74,7 @@ def main() -> None:
 
 
 def run_cell(spark: SparkSession, data: str, seed: int, folder: Path) -> dict[str, dict]:
-    """Builds, trains, adapts and evaluates all methods on one data set and seed."""
+    """Builds, trains, adapts and evaluates all methods on one data set and seed; returns metrics by method."""
     common = [f"root={folder}", f"seed={seed}", "track=false"]
     config_path = "conf/ml_latest_small.yaml"
     truth = None
@@ -98,7 +99,7 @@ def run_cell(spark: SparkSession, data: str, seed: int, folder: Path) -> dict[st
 
 
 def train(config_path: str, settings: list[str]) -> None:
-    """One rank under horovodrun, on one core: two runs share the machine."""
+    """Trains with one rank on one core, because two trainings share the machine."""
     launcher = ["env", "OMP_NUM_THREADS=1", "horovodrun", "-np", "1"]
     command = [*launcher, sys.executable, "training/train.py", "--config", config_path, *settings]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -107,7 +108,7 @@ def train(config_path: str, settings: list[str]) -> None:
 
 
 def score_baselines(folder: Path, truth: Path | None) -> dict[str, dict]:
-    """Metrics of what needs no training through the chain, on the same test rows."""
+    """Returns the metrics of the baselines, and of the optimum where `truth` is given, on the test rows."""
     tables = folder / "tables"
     train_rows, test_rows = read_split(tables / "samples", "train"), read_split(tables / "samples", "test")
     scores = {
@@ -127,13 +128,14 @@ def score_baselines(folder: Path, truth: Path | None) -> dict[str, dict]:
 
 
 def read_split(samples: Path, split: str) -> pd.DataFrame:
+    """Reads ids and labels of one split of the table `samples`."""
     columns = ["domain_id", "user_id", "item_id", "label"]
     files = sorted(str(path) for path in (samples / f"split={split}").rglob("*.parquet"))
     return pd.concat([pq.ParquetFile(path).read(columns=columns).to_pandas() for path in files])
 
 
 def true_logits(tables: Path, truth: Path, rows: pd.DataFrame) -> np.ndarray:
-    """The logits that the labels of `rows` were drawn from."""
+    """Returns the logits that the labels of `rows` were drawn from."""
     log = pq.read_table(truth).to_pandas()
     merged = rows
     for name in ("user", "item"):
@@ -145,17 +147,17 @@ def true_logits(tables: Path, truth: Path, rows: pd.DataFrame) -> np.ndarray:
 
 
 def print_table(results: dict) -> None:
-    """Mean and standard deviation over seeds, as Markdown."""
+    """Prints mean and standard deviation over seeds, as Markdown."""
     for data, seeds in results.items():
         print(f"\n{data}, {len(seeds)} seeds\n\n| method | mean-domain AUC | AUC, all rows |\n|---|---|---|")
         for method in METHODS:
-            found = [cell[method] for cell in seeds.values() if method in cell]
-            if found:
-                shown = (
+            cells = [cell[method] for cell in seeds.values() if method in cell]
+            if cells:
+                columns = (
                     f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
-                    for values in ([cell[key] for cell in found] for key in ("mean_domain_auc", "auc"))
+                    for values in ([cell[key] for cell in cells] for key in ("mean_domain_auc", "auc"))
                 )
-                print(f"| {method} | {' | '.join(shown)} |")
+                print(f"| {method} | {' | '.join(columns)} |")
     print()
 
 

@@ -1,14 +1,14 @@
-"""The chain on a log of Taobao-online's shape: the time of each job, and the most memory that all its processes took.
+"""Measures time and peak memory of each job on a log of Taobao-online's shape.
 
     python -m benchmarks.scale --scale 0.01 [--work FOLDER] [--jobs generate,build,one_rank,train,dr,evaluate]
         [key=value ...]
 
-Two more jobs: fill adds users and items up to those of the whole of Taobao-online, and sharded trains embeddings of all
-of them, on two ranks.
+There are two more jobs: `fill` adds users and items up to the numbers of the whole of Taobao-online, and `sharded`
+trains embeddings of all of them on two ranks.
 
-Jobs run one after the other as a user runs them, with 6 GiB for Spark's driver; what they left in FOLDER
-(runs/scale/SCALE) stays there, so that further jobs can follow later. Memory is that of the whole tree of processes, a
-page that several share counted once. Prints a table and, as the last line, one JSON object.
+Jobs run one after another as a user runs them, with 6 GiB for Spark's driver. Their output stays in FOLDER
+(runs/scale/SCALE), so more jobs can follow later. Memory is that of the whole process tree; a shared page counts once.
+Prints a table and, as the last line, one JSON object.
 """
 
 import argparse
@@ -38,45 +38,46 @@ JOBS = {
     "sharded": ["horovodrun", "-np", "2", "python", "training/train.py"],
 }
 DEFAULT = "generate,build,one_rank,train,dr,evaluate"
-OWN = {  # settings of a job
-    "one_rank": ["seed=1"],  # another model, beside that of two ranks
+JOB_SETTINGS = {
+    "one_rank": ["seed=1"],  # a model of its own, beside that of two ranks
     "sharded": ["model.user_vectors=null", "model.item_vectors=null", "training.sharded=[user_id,item_id]"],
 }
-INTERVAL = 0.5  # seconds between two looks at the memory
+INTERVAL = 0.5  # seconds between two samples of the memory
 
 
 def main() -> None:
+    """Runs the jobs and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=0.001)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--jobs", default=DEFAULT)
     parser.add_argument("settings", nargs="*", metavar="key=value")
-    known = parser.parse_args()
-    work = known.work or Path(f"runs/scale/{known.scale:g}")
-    found = {}
-    for name in tqdm(known.jobs.split(","), desc="jobs", unit="job", file=sys.stderr):
-        settings = [f"data.scale={known.scale}", *known.settings, *OWN.get(name, [])]
-        found[name] = measure(command_of(name, work, settings))
-    if {"one_rank", "train"} <= set(found):
-        speeds = [found[name]["samples_per_second"] for name in ("train", "one_rank")]
-        found["train"]["against_one_rank"] = speeds[0] / speeds[1]
-    if "build" in found:
-        found["build"] |= describe_files(work / "tables" / "samples")
+    arguments = parser.parse_args()
+    work = arguments.work or Path(f"runs/scale/{arguments.scale:g}")
+    figures = {}
+    for name in tqdm(arguments.jobs.split(","), desc="jobs", unit="job", file=sys.stderr):
+        settings = [f"data.scale={arguments.scale}", *arguments.settings, *JOB_SETTINGS.get(name, [])]
+        figures[name] = measure(command_of(name, work, settings))
+    if {"one_rank", "train"} <= set(figures):
+        speeds = [figures[name]["samples_per_second"] for name in ("train", "one_rank")]
+        figures["train"]["against_one_rank"] = speeds[0] / speeds[1]
+    if "build" in figures:
+        figures["build"] |= describe_files(work / "tables" / "samples")
     print(f"{'job':<10}{'seconds':>10}{'GiB':>8}")
-    for name, figures in found.items():
-        print(f"{name:<10}{figures['seconds_in_all']:>10.0f}{figures['peak_gib']:>8.2f}")
-    print_figures(scale=known.scale, settings=known.settings, **found)
+    for name, job in figures.items():
+        print(f"{name:<10}{job['seconds_in_all']:>10.0f}{job['peak_gib']:>8.2f}")
+    print_figures(scale=arguments.scale, settings=arguments.settings, **figures)
 
 
 def command_of(job: str, work: Path, settings: Sequence[str]) -> list[str]:
-    """The command of a job on a log, tables and vectors that all lie in `work`."""
+    """Returns the command of a job whose log, tables and vectors are in the folder `work`."""
     paths = [f"root={work}", f"data.path={work}/log"]
     paths += [f"model.{name}_vectors={work}/tables/{name}_vectors" for name in ("user", "item")]
     return [*JOBS[job], "--config", "conf/taobao_online.yaml", *paths, "track=false", *settings]
 
 
 def measure(command: list[str]) -> dict:
-    """The summary of a command, with the seconds from its start to its end and its peak memory in GiB."""
+    """Runs a command; returns its summary with the total seconds and the peak memory in GiB."""
     start, peak = time.monotonic(), 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
@@ -91,19 +92,19 @@ def measure(command: list[str]) -> dict:
 
 
 def memory_of(pid: int) -> int:
-    """The bytes that a process and all below it hold."""
+    """Returns the bytes that a process and its descendants hold; a shared page counts once."""
     total = 0
     try:
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
             total += process.memory_full_info().pss
-    except psutil.NoSuchProcess:  # it ended meanwhile: the next look sees the others
+    except psutil.NoSuchProcess:  # a process has just ended; the next sample counts the others
         pass
     return total
 
 
 def describe_files(path: Path) -> dict:
-    """How evenly the training rows lie in buckets, and how large the table's files are."""
+    """Returns how evenly buckets share the training rows, and how large the table's files are."""
     actions = open_table(str(path)).get_add_actions(flatten=True)
     columns = {name: actions[name].to_pylist() for name in ("partition.split", "num_records", "size_bytes")}
     rows = [

@@ -1,10 +1,10 @@
-"""How near models come to the best possible ones on a log of Taobao-online's shape, by the size of domains.
+"""Compares models with the best possible AUC on a log of Taobao-online's shape, by domain size.
 
     python -m benchmarks.scale_quality --scale 0.01 [--work FOLDER] [--conflicts 0,0.5] [key=value ...]
 
-For each conflict: draws the log, builds, trains joint, alternate and DN, two of them side by side on a core each, gives
-joint and DN their theta^i by DR, and tests all. What is there in FOLDER (runs/scale-quality) is taken as finished, so a
-run that was cut off goes on. Prints, for each conflict, a table of mean test AUC, and as the last line one JSON object.
+For each conflict: draws the log, builds, trains joint, alternate and DN (two at a time, one core each), learns theta^i
+by DR for joint and DN, and tests all. Finished jobs are kept in FOLDER (runs/scale-quality), so an interrupted run
+resumes. Prints a table of mean test AUC for each conflict and, as the last line, one JSON object.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from benchmarks.scale import command_of
 from training.data.delta_files import read_columns
 
 MODELS = ("joint", "alternate", "dn", "joint_dr", "mamdr")
-STEPS = (  # one after the other; what stands in one line, side by side
+STEPS = (  # one after another; the jobs of one line run side by side
     [("generate", "all")],
     [("build", "all")],
     [("one_rank", "joint_dr"), ("one_rank", "mamdr"), ("one_rank", "alternate")],
@@ -33,24 +33,25 @@ SIZES = (0, 100, 1000, 10_000, np.inf)  # samples of a domain
 
 
 def main() -> None:
+    """Runs all steps for each conflict and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=0.001)
     parser.add_argument("--work", type=Path, default=Path("runs/scale-quality"))
     parser.add_argument("--conflicts", default="0,0.5")
     parser.add_argument("settings", nargs="*", metavar="key=value")
-    known = parser.parse_args()
-    found = {}
-    for conflict in known.conflicts.split(","):
-        root = known.work / f"{known.scale:g}-{conflict}"
-        run_steps(root, [f"data.scale={known.scale}", f"data.synthetic.conflict={conflict}", *known.settings])
+    arguments = parser.parse_args()
+    tables = {}
+    for conflict in arguments.conflicts.split(","):
+        root = arguments.work / f"{arguments.scale:g}-{conflict}"
+        run_steps(root, [f"data.scale={arguments.scale}", f"data.synthetic.conflict={conflict}", *arguments.settings])
         table = gaps(root / "tables")
         print(f"\nconflict {conflict}\n{table.round(4).to_string()}")
-        found[conflict] = table.to_dict("index")
-    print_figures(scale=known.scale, settings=known.settings, conflicts=found)
+        tables[conflict] = table.to_dict("index")
+    print_figures(scale=arguments.scale, settings=arguments.settings, conflicts=tables)
 
 
 def run_steps(root: Path, settings: list[str]) -> None:
-    """Runs the jobs that have not run in `root`."""
+    """Runs the jobs that have not run in `root` yet."""
     (root / "done").mkdir(parents=True, exist_ok=True)
 
     def run(step: tuple[str, str]) -> None:
@@ -67,25 +68,30 @@ def run_steps(root: Path, settings: list[str]) -> None:
 
 
 def gaps(tables: Path) -> pd.DataFrame:
-    """Mean test AUC, weighted by test rows, of domains of like size, and of all: a row a size, a column a model.
+    """Returns mean test AUC, weighted by test rows: a row for each range of domain sizes, a column for each model.
 
-    "best" is that of the logits that labels were drawn from, over all samples of a domain.
+    "best" is the AUC of the logits that labels were drawn from, over all samples of a domain.
     """
-    wanted = {
+    columns_of = {
         "metrics_by_domain": ["domain_key", "model", "rows", "auc"],
         "domains": ["domain_key", "rows"],
         "truth": ["domain_key", "best_auc"],
     }
-    metrics, domains, truth = (pd.DataFrame(read_columns(str(tables / name), one)) for name, one in wanted.items())
+    metrics, domains, truth = (
+        pd.DataFrame(read_columns(str(tables / name), columns)) for name, columns in columns_of.items()
+    )
     auc = metrics.dropna().drop_duplicates(["domain_key", "model"]).pivot(index="domain_key", columns="model")
     table = auc["auc"][list(MODELS)].assign(weight=auc["rows"].max(axis=1)).reset_index()
     table = table.merge(domains).merge(truth.rename(columns={"best_auc": "best"})).dropna()
     sizes = pd.cut(table["rows"], SIZES, right=False)
-    parts = {f"{size.left:g} to {size.right:g}": part for size, part in table.groupby(sizes, observed=True)}
+    by_size = {
+        f"{size.left:g} to {size.right:g}": domains_of_size
+        for size, domains_of_size in table.groupby(sizes, observed=True)
+    }
     columns = ["best", *MODELS]
     rows = {
-        name: {"domains": len(part)} | {key: np.average(part[key], weights=part["weight"]) for key in columns}
-        for name, part in {**parts, "all": table}.items()
+        name: {"domains": len(group)} | {key: np.average(group[key], weights=group["weight"]) for key in columns}
+        for name, group in {**by_size, "all": table}.items()
     }
     return pd.DataFrame(rows).T
 

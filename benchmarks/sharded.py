@@ -1,9 +1,9 @@
-"""What the cache of sharded tables saves, and what a step on the rows of a batch saves against one on whole tables.
+"""Measures what caching sharded tables for a round saves, and what a step on a batch's rows saves over whole tables.
 
     horovodrun -np 2 python benchmarks/sharded.py
 
-One thread a rank, rows in memory, users and items as 1/rank. Rank 0 prints a table and, as the last line, one JSON
-object.
+Each rank has one thread and its rows in memory; users and items follow 1/rank. Rank 0 prints a table and,
+as the last line, one JSON object.
 """
 
 import time
@@ -31,6 +31,7 @@ SCHEMA = Schema.of({"user_id": USERS, "item_id": ITEMS, "domain_id": DOMAINS})
 
 
 def main() -> None:
+    """Measures both and prints the table on rank 0."""
     use_cpu(threads=1)
     ranks = Ranks()
     columns = draw_rows(ranks.rank)
@@ -41,16 +42,17 @@ def main() -> None:
         for name, (sent, seconds) in {"cache of a round": cached, "pull and push each step": stepwise}.items():
             print(f"{name:<28}{sent / 1e6:>20.1f}{seconds:>10.1f}")
         print(f"Adam on the rows of a batch: {sparse / dense:.1f} x the rows/s of Adam on whole tables of width 128")
-        found = {
+        figures = {
             "ranks": ranks.size,
             "bytes_ratio": cached[0] / max(stepwise[0], 1),
             "seconds_ratio": cached[1] / stepwise[1],
             "rows_against_whole_tables": sparse / dense,
         }
-        print_figures(**found)
+        print_figures(**figures)
 
 
 def draw_rows(seed: int) -> Columns:
+    """Draws ROWS random rows, sorted by domain; an id's frequency is proportional to 1/id."""
     rng = np.random.default_rng(seed)
 
     def draw(count: int) -> np.ndarray:
@@ -65,15 +67,15 @@ def draw_rows(seed: int) -> Columns:
 
 
 def moved_in_an_epoch(columns: Columns, ranks: Ranks, rows_at_once: int) -> tuple[int, float]:
-    """The bytes of tables that a rank sends, and the seconds, of a pass over its rows with so many rows a pull."""
+    """Passes over the rank's rows, pulling `rows_at_once` rows at a time; returns the bytes sent and the seconds."""
     shards = {name: Shard(name, SCHEMA.sizes[name], 0, ranks) for name in ("user_id", "item_id")}
     model = build_model(ModelConfig(), SCHEMA.with_one_id(shards), 0)
     add_tables(shards, model, 0.05)
     theta, inner = SharedParameters.of(model, shards), InnerOptimizer(model, 1e-3)
     start, sent = time.monotonic(), 0
     for begin in range(0, ROWS, rows_at_once):
-        part = {name: column[begin : begin + rows_at_once] for name, column in columns.items()}
-        patch = Patch(part, theta.features_of, torch.device("cpu"), torch.float32)
+        chunk = {name: column[begin : begin + rows_at_once] for name, column in columns.items()}
+        patch = Patch(chunk, theta.features_of, torch.device("cpu"), torch.float32)
         before = ranks.bytes_sent
         walker = theta.pull(patch.ids)
         inner.reset()
@@ -85,7 +87,7 @@ def moved_in_an_epoch(columns: Columns, ranks: Ranks, rows_at_once: int) -> tupl
 
 
 def rows_per_second(columns: Columns) -> tuple[float, float]:
-    """Of our inner step, and of torch.optim.Adam over all parameters, with vectors of width 128."""
+    """Returns the rows/s of our inner step, and of torch.optim.Adam on all parameters, with vectors of width 128."""
     model = build_model(ModelConfig(embedding_dim=128), SCHEMA, 0)
     theta, inner = SharedParameters.of(model), InnerOptimizer(model, 1e-3)
     patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float32)
@@ -102,6 +104,7 @@ def rows_per_second(columns: Columns) -> tuple[float, float]:
 
 
 def dense_step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+    """Takes one step of torch.optim.Adam on all parameters."""
     optimizer.zero_grad()
     binary_cross_entropy_with_logits(model(batch.features), batch.labels).backward()
     optimizer.step()

@@ -2,9 +2,10 @@
 # MAGIC %md
 # MAGIC # 1. Build and explore
 # MAGIC
-# MAGIC A log of who met what where becomes tables: samples with ids, in buckets that workers can deal among themselves, and
-# MAGIC one row a domain. `root` is where tables and models go; on a cluster choose a folder that all machines see, by
-# MAGIC `MAMDR_SETTINGS="root=file:///dbfs/..."` in the cluster's environment or as a further argument of `start`.
+# MAGIC Turns an interaction log into tables: samples with ids, in buckets that workers share, and one row for each domain.
+# MAGIC
+# MAGIC Tables and models go to `root`. On a cluster, choose a folder that all machines see: set
+# MAGIC `MAMDR_SETTINGS="root=file:///dbfs/..."` in the cluster's environment, or pass it to `start` as another argument.
 
 # COMMAND ----------
 
@@ -21,7 +22,7 @@ spark, config = start("conf/ml_latest_small.yaml")
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC Each row of the log is kept, rejected with a reason, or a duplicate of a later one, and the summary adds up.
+# MAGIC Each row of the log is kept, rejected with a reason, or a duplicate of a later row. The summary counts all three.
 
 # COMMAND ----------
 
@@ -32,8 +33,8 @@ tables.read(spark, config.table("rejects")).groupBy("column", "reason").count().
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC A domain is a whole genre string here. A few are large, and half of them have fewer than twenty rows: what makes
-# MAGIC a model per domain hopeless, and one model for all unfair to the small ones.
+# MAGIC A domain here is a whole genre string. A few domains are large, and half of them have fewer than twenty rows. That is
+# MAGIC too little for one model per domain, and one model for all neglects the small ones.
 
 # COMMAND ----------
 
@@ -43,22 +44,22 @@ domains.orderBy(F.desc("rows")).select("domain_key", "rows", "positives_train", 
 # COMMAND ----------
 
 sizes = np.sort(domains.toPandas()["rows"].to_numpy())[::-1]
-with axes(6, 3) as (own, svg):
-    own.loglog(np.arange(1, len(sizes) + 1), sizes, ".", color=COLOR, markersize=3)
-    own.set_xlabel("domains, the largest first")
-    own.set_ylabel("samples")
+with axes(6, 3) as (axis, svg):
+    axis.loglog(np.arange(1, len(sizes) + 1), sizes, ".", color=COLOR, markersize=3)
+    axis.set_xlabel("domains, the largest first")
+    axis.set_ylabel("samples")
 show(svg.getvalue(), config, "domain_sizes")
 
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC Labels differ between domains too. A domain whose test rows have one class has no AUC; it is listed as such later.
+# MAGIC Label rates differ between domains too. A domain whose test rows have one class has no AUC, and is reported as such.
 
 # COMMAND ----------
 
 rates = domains.select((F.col("positives_train") / F.col("rows_train")).alias("rate")).toPandas()["rate"]
-with axes(6, 3) as (own, svg):
-    own.hist(rates, bins=20, color=COLOR)
-    own.set_xlabel("share of positives among a domain's training samples")
-    own.set_ylabel("domains")
+with axes(6, 3) as (axis, svg):
+    axis.hist(rates, bins=20, color=COLOR)
+    axis.set_xlabel("share of positives among a domain's training samples")
+    axis.set_ylabel("domains")
 show(svg.getvalue(), config, "label_rates")

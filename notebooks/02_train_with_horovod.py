@@ -2,8 +2,8 @@
 # MAGIC %md
 # MAGIC # 2. Train with Horovod
 # MAGIC
-# MAGIC Domain Negotiation learns the parameters θˢ that all domains share. Each worker walks its own domains with an inner
-# MAGIC optimiser, then all of them move θ a part of the way to where they got on average. Notebook 1 must have run.
+# MAGIC Domain Negotiation learns the parameters θˢ that all domains share. Each worker trains on its own domains, one after
+# MAGIC another, with an inner optimiser. Then θˢ moves part of the way to the workers' mean. Run notebook 1 before.
 
 # COMMAND ----------
 
@@ -19,9 +19,9 @@ spark, config = start("conf/ml_latest_small.yaml", "framework.name=mamdr")
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC The ranks are tasks of a Spark job, as many as `spark.default.parallelism`. Outside Spark the same is
-# MAGIC `horovodrun -np 2 python training/train.py --config conf/ml_latest_small.yaml`. Run the cell again: it goes on from
-# MAGIC its checkpoints, or finds that it is done.
+# MAGIC The ranks are tasks of a Spark job, `spark.default.parallelism` of them. Outside Spark, the same command is
+# MAGIC `horovodrun -np 2 python training/train.py --config conf/ml_latest_small.yaml`. If you run the cell again, training
+# MAGIC resumes from its checkpoints, or reports that it is done.
 
 # COMMAND ----------
 
@@ -31,17 +31,17 @@ print(summary)
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC Training stops when the mean AUC over domains, on validation rows, has not risen for `training.patience` epochs, and
-# MAGIC the best epoch is kept.
+# MAGIC Training stops when the mean AUC over domains, on validation rows, has not risen for `training.patience` epochs. The
+# MAGIC best epoch is kept.
 
 # COMMAND ----------
 
 manifest = read_manifest(model_path(config, shared_version(config, take_snapshot(config).version)))
 history = manifest["progress"]["history"]
-with axes(6, 3) as (own, svg):
-    own.plot([line["epoch"] for line in history], [line["val_mean_domain_auc"] for line in history], "o-", color=COLOR)
-    own.axvline(manifest["progress"]["best_epoch"], color=OTHER_COLORS[0], linestyle="--", label="kept")
-    own.set_xlabel("epoch")
-    own.set_ylabel("mean-domain AUC, validation")
-    own.legend()
+with axes(6, 3) as (axis, svg):
+    axis.plot([epoch["epoch"] for epoch in history], [epoch["val_mean_domain_auc"] for epoch in history], "o-", color=COLOR)
+    axis.axvline(manifest["progress"]["best_epoch"], color=OTHER_COLORS[0], linestyle="--", label="kept")
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("mean-domain AUC, validation")
+    axis.legend()
 show(svg.getvalue(), config, "learning_curve")

@@ -1,10 +1,10 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC # 3. Domain Regularization, and evaluation
+# MAGIC # 3. Adapt and evaluate
 # MAGIC
-# MAGIC θⁱ is what a domain adds to θˢ. The workers have learned it for the large domains already; the long tail is learned
-# MAGIC in Spark tasks, many domains side by side. How many rounds a domain keeps, or none, is chosen on validation rows over
-# MAGIC domains of like size. Notebooks 1 and 2 must have run.
+# MAGIC θⁱ is what a domain adds to θˢ. The workers have already learned it for the large domains. Spark tasks now learn it
+# MAGIC for the long tail, many domains side by side. Validation rows decide how many rounds a group of domains of similar
+# MAGIC size keeps; it may be none. Run notebooks 1 and 2 before.
 
 # COMMAND ----------
 
@@ -27,8 +27,8 @@ parameters.groupBy("rounds").agg(F.count("*").alias("domains"), F.avg("rows_trai
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC θˢ alone (`dn`) and θˢ + θⁱ (`mamdr`) on the same test rows. The AUC of each domain is exact, and the mean is over
-# MAGIC domains, so that a small one counts as much as a large one.
+# MAGIC Evaluation tests θˢ alone (`dn`) and θˢ + θⁱ (`mamdr`) on the same test rows. The AUC of each domain is exact. The mean
+# MAGIC is over domains, so a small domain counts as much as a large one.
 
 # COMMAND ----------
 
@@ -41,10 +41,10 @@ metrics.orderBy(F.desc("evaluated_at"), "model").select("model", "domains_scored
 by_domain = tables.read(spark, config.table("metrics_by_domain"))
 newest = by_domain.where(F.col("evaluated_at") == by_domain.agg(F.max("evaluated_at")).first()[0])
 aucs = newest.where("auc IS NOT NULL").toPandas()
-with axes(6, 3) as (own, svg):
+with axes(6, 3) as (axis, svg):
     for (model, rows), color in zip(aucs.groupby("model"), (COLOR, *OTHER_COLORS), strict=False):
-        own.semilogx(rows["rows"], rows["auc"], ".", color=color, markersize=4, label=model)
-    own.set_xlabel("test rows of the domain")
-    own.set_ylabel("AUC")
-    own.legend()
+        axis.semilogx(rows["rows"], rows["auc"], ".", color=color, markersize=4, label=model)
+    axis.set_xlabel("test rows of the domain")
+    axis.set_ylabel("AUC")
+    axis.legend()
 show(svg.getvalue(), config, "auc_by_domain")

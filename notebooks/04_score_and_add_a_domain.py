@@ -2,7 +2,7 @@
 # MAGIC %md
 # MAGIC # 4. Score, and add a domain
 # MAGIC
-# MAGIC The model ranks items for users, each domain by θˢ + θⁱ. Notebooks 1 to 3 must have run.
+# MAGIC The model ranks items for users, in each domain with θˢ + θⁱ. Run notebooks 1 to 3 before.
 
 # COMMAND ----------
 
@@ -26,8 +26,8 @@ scores.orderBy("user_key", "domain_key", "rank").select("user_key", "domain_key"
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC A new theme opens: films that are known, in a domain that is not, and a few users who have seen some of them. Its
-# MAGIC rows are a log of their own. θˢ stays, θⁱ of the other domains stays bit by bit, and the new domain gets one.
+# MAGIC A new theme opens. Its films and users are known, its domain is new, and its rows come in a separate log. θˢ and the θⁱ
+# MAGIC of all other domains stay the same, bit by bit. The new domain gets its own θⁱ.
 
 # COMMAND ----------
 

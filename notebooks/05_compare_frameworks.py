@@ -2,9 +2,9 @@
 # MAGIC %md
 # MAGIC # 5. Compare frameworks
 # MAGIC
-# MAGIC Which framework serves your domains best is a question to your data. One command trains methods × models × seeds,
-# MAGIC gives each the same number of candidate settings on validation rows, and reports test AUC by domain. What is done is
-# MAGIC kept, so a run that was cut off goes on. Plans are in `conf/compare`; the paper's tables are among them.
+# MAGIC Which framework is best depends on your data. One command trains methods × models × seeds, gives each method the same
+# MAGIC number of candidate settings on validation rows, and reports test AUC by domain. Finished cells are kept, so an
+# MAGIC interrupted run resumes. Plans are in `conf/compare`, among them those of the paper's tables.
 
 # COMMAND ----------
 
@@ -27,7 +27,7 @@ subprocess.run(command, check=True)
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC The report, as Markdown; `report.html` beside it has the same with colours.
+# MAGIC The report is Markdown; `report.html` beside it has the same content with colours.
 
 # COMMAND ----------
 

@@ -1,4 +1,4 @@
-"""The notebooks run as Databricks runs them, cell by cell with a session that is there, and as scripts."""
+"""Runs the notebooks as Databricks does, cell by cell in an existing session, and as scripts."""
 
 import os
 import subprocess
@@ -19,29 +19,31 @@ SMALL = [
 
 
 def cells_of(path):
-    """The code cells of a notebook in Databricks source form."""
+    """Returns the code cells of a notebook in Databricks' source format."""
     first, *lines = path.read_text().split("\n")
     assert first == "# Databricks notebook source"
     cells = "\n".join(lines).split("\n# COMMAND ----------\n")
     return [cell for cell in cells if not cell.strip().startswith("# MAGIC")]
 
 
-def as_variable(settings):
+def quoted(settings):
+    """Returns settings as one string, for an environment variable."""
     return " ".join(f"'{setting}'" for setting in settings)
 
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory):
+    """Returns the environment variables that make the notebooks small; all notebooks share one root."""
     folder = tmp_path_factory.mktemp("notebooks")
     plan = [f"root={folder}/compare", "methods=[joint]", f"settings={[SMALL[0], *SMALL[1:]]}".replace("'", '"')]
     return {
-        "MAMDR_SETTINGS": as_variable([f"root={folder}/root", *SMALL]),
-        "MAMDR_PLAN_SETTINGS": as_variable(plan),
+        "MAMDR_SETTINGS": quoted([f"root={folder}/root", *SMALL]),
+        "MAMDR_PLAN_SETTINGS": quoted(plan),
     }
 
 
-def test_a_notebook_is_a_script_too(variables, tmp_path):
-    """The last one, whose comparison the next test finds made."""
+def test_notebook_runs_as_a_script(variables, tmp_path):
+    """Runs the last notebook; the next test reuses its finished comparison."""
     command = [sys.executable, str(NOTEBOOKS[-1])]
     environment = {**os.environ, **variables}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
@@ -50,7 +52,7 @@ def test_a_notebook_is_a_script_too(variables, tmp_path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_cell_by_cell_after_those_before_it(spark, path, variables, monkeypatch, capsys):
+def test_notebook_runs_cell_by_cell_after_the_earlier_ones(spark, path, variables, monkeypatch, capsys):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(ROOT)
