@@ -19,7 +19,7 @@ help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile
 
 classes: setup  ## archive the classes that Spark loads, so that the tests' jobs start faster
-	@python -m tests.support.classes
+	@python -m tests.support.class_archive
 
 demo: setup  ## build, train, adapt, evaluate, rank and report on the data in this repository
 	@mkdir -p runs

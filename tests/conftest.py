@@ -1,4 +1,4 @@
-"""What all tests share: one Spark session, as spark-submit would prepare it."""
+"""Fixtures of all tests: the Spark session, a small built data set, and stored numbers of rounds."""
 
 import json
 import os
@@ -16,47 +16,54 @@ import yaml
 
 from pipelines.build_domains import build_domains
 from pipelines.tasks.adapt_domains import ModelKey
-from tests.support.jobs import SHORT, environment_of_jobs
-from tests.support.one_jvm import one_spark
-from tests.support.settings import DATA, FRAMEWORK, SIZES
+from tests.support.one_jvm import shared_session
+from tests.support.settings import DATA, DOMAIN_SIZES, FRAMEWORK
+from tests.support.spark_flags import FIRST_COMPILER, environment_of_jobs
 from training.artifacts.model_names import model_path
-from training.config import load_config
+from training.config import Config, load_config
 from training.data.snapshot import take_snapshot
 
 
 @pytest.fixture(scope="session", autouse=True)
 def spark_settings():
-    """The settings of all Spark jobs of tests, in this process and in others."""
-    with environment_of_jobs(SHORT):
+    """Sets the environment variables of all commands that tests start."""
+    with environment_of_jobs(FIRST_COMPILER):
         yield
 
 
 @pytest.fixture(scope="session")
 def spark(spark_settings, tmp_path_factory):
-    """A session of two local cores with the settings of the jobs; processes of one run of pytest share its JVM."""
+    """Returns a session of two local cores with the settings of the jobs; pytest's processes share its JVM."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    own = {"spark.sql.warehouse.dir": folder / "warehouse", "spark.python.daemon.module": "tests.support.daemon"}
-    arguments = [part for key, value in own.items() for part in ("--conf", f"{key}={value}")]
-    with ExitStack() as running:
-        with environment_of_jobs(), pytest.MonkeyPatch.context() as patch:  # with both compilers
-            patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *arguments, "pyspark-shell"]))
-            session = running.enter_context(one_spark(folder))
+    settings = {"spark.sql.warehouse.dir": folder / "warehouse", "spark.python.daemon.module": "tests.support.daemon"}
+    options = [option for key, value in settings.items() for option in ("--conf", f"{key}={value}")]
+    with ExitStack() as stack:
+        # this JVM runs long enough for Java's second compiler to pay off
+        with environment_of_jobs(), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYSPARK_SUBMIT_ARGS", shlex.join(["--master", "local[2]", *options, "pyspark-shell"]))
+            session = stack.enter_context(shared_session(folder))
         yield session
 
 
 @dataclass(frozen=True)
 class Built:
-    """A small built data set, and the config that made it."""
+    """Represents a small data set whose tables are built.
+
+    Attributes:
+        config_path: the config that the build read.
+        root: the folder of its tables.
+    """
 
     config_path: str
     root: Path
 
-    def config(self, *settings):
+    def config(self, *settings: str) -> Config:
+        """Loads the config, with settings such as "training.epochs=1" changed."""
         return load_config(self.config_path, settings)
 
-    def copy(self, folder):
-        """Another root with the same tables and no models."""
+    def copy(self, folder: Path) -> str:
+        """Copies the tables to a new root without models; returns the setting that selects this root."""
         root = folder / "root"
         shutil.copytree(self.root / "tables", root / "tables")
         return f"root={root}"
@@ -64,10 +71,10 @@ class Built:
 
 @pytest.fixture(scope="session")
 def built(spark, tmp_path_factory):
-    """12 domains of 300 to 6 rows with labels, two of them heads, one with positives only."""
+    """Builds 12 domains of 300 to 6 labelled rows; two are head domains, domain 5 has positives only."""
     folder = tmp_path_factory.mktemp("built")
     rng = np.random.default_rng(0)
-    domain = np.repeat(np.arange(len(SIZES)), SIZES)
+    domain = np.repeat(np.arange(len(DOMAIN_SIZES)), DOMAIN_SIZES)
     user, item = rng.integers(40, size=len(domain)), rng.integers(25, size=len(domain))
     label = ((user + item + domain + rng.integers(4, size=len(domain))) % 5 < 2).astype(int)
     label[domain == 5] = 1
@@ -90,12 +97,15 @@ def built(spark, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def keep_rounds():
-    """Writes down, as the first job would, that a trained model's domains keep 2, 1, 0, 2, ... rounds of DR."""
+    """Returns a function that stores how many rounds of DR each domain of a trained model keeps.
+
+    The first job after training would choose these numbers on validation data; tests need them fixed: 2, 1, 0, 2, ...
+    """
 
     def keep(config, rounds=(2, 1, 0)):
         snapshot = take_snapshot(config)
         key = ModelKey.find(config, snapshot.version)
-        kept = {int(domain): rounds[domain % len(rounds)] for domain in snapshot.domains.domain_id}
-        (model_path(config, key.specific) / "rounds.json").write_text(json.dumps(kept))
+        rounds_of_domains = {int(domain): rounds[domain % len(rounds)] for domain in snapshot.domains.domain_id}
+        (model_path(config, key.specific) / "rounds.json").write_text(json.dumps(rounds_of_domains))
 
     return keep

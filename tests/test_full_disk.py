@@ -1,4 +1,4 @@
-"""A disk that fills up: the error names it, nothing half-written is read, and the same command finishes later."""
+"""Fills the disk during a build and a training: errors name the disk, and the same commands succeed with more space."""
 
 import shutil
 import subprocess
@@ -6,26 +6,27 @@ import sys
 
 import pytest
 
-from tests.support.jobs import REPOSITORY, SUBMIT
+from tests.support.jobs import REPOSITORY, SPARK_SUBMIT
 
-SPACES = ["unshare", "--map-root-user", "--mount", "bash", "-c"]  # a disk of our own, in a namespace of our own
+IN_NAMESPACE = ["unshare", "--map-root-user", "--mount", "bash", "-c"]  # a namespace in which a user may mount a disk
 
 
 def can_mount(folder):
-    tried = subprocess.run([*SPACES, f"mount -t tmpfs tmpfs {folder}"], capture_output=True)
-    return tried.returncode == 0
+    """Returns whether this machine lets a user mount a disk in a namespace."""
+    done = subprocess.run([*IN_NAMESPACE, f"mount -t tmpfs tmpfs {folder}"], capture_output=True)
+    return done.returncode == 0
 
 
-def test_build_and_training_on_a_disk_that_fills_up_finish_on_a_larger_one(tmp_path):
+def test_build_and_training_resume_after_a_full_disk(tmp_path):
     if shutil.which("unshare") is None or not can_mount(tmp_path):
-        pytest.skip("this machine lets nobody but root mount a small disk")
+        pytest.skip("only root can mount a disk on this machine")
     disk, log, config = tmp_path / "disk", tmp_path / "log.csv", tmp_path / "config.yaml"
     disk.mkdir()
     lines = [f"d{n % 7},u{n % 1009},i{n % 499},{n % 2}" for n in range(8_000)]
     log.write_text("\n".join(["domain,user,item,label", *lines, ""]))
     data = f"{{source: csv, path: {log}, columns: {{label: label}}}}"
     config.write_text(f"root: {disk}/root\ntrack: false\ndata: {data}\ntraining: {{epochs: 1}}\n")
-    build = f"{SUBMIT} --master 'local[1]' pipelines/build_domains.py --config {config}"
+    build = f"{SPARK_SUBMIT} --master 'local[1]' pipelines/build_domains.py --config {config}"
     train = f"{sys.executable} training/train.py --config {config} framework.name=joint"
     steps = [
         f"mount -t tmpfs -o size=160k tmpfs {disk}",
@@ -39,7 +40,7 @@ def test_build_and_training_on_a_disk_that_fills_up_finish_on_a_larger_one(tmp_p
         f"{train} > {tmp_path}/5.out 2> {tmp_path}/5.err; echo $?",
     ]
     done = subprocess.run(
-        [*SPACES, " && ".join(f"{{ {step}; }}" for step in steps)],
+        [*IN_NAMESPACE, " && ".join(f"{{ {step}; }}" for step in steps)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -1,6 +1,7 @@
 """Tests what `make setup` installs."""
 
-from tests.support.jobs import spark_variables, submit
+from tests.support.jobs import submit
+from tests.support.spark_flags import spark_variables
 
 
 def test_spark_submit_without_options_uses_the_settings_that_setup_installs(tmp_path, monkeypatch):

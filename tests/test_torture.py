@@ -1,4 +1,4 @@
-"""Some kills of each kind of job; `make torture` makes fifty."""
+"""Kills one job of each kind; `make torture` kills fifty times."""
 
 import time
 
@@ -12,18 +12,18 @@ from training.config import load_config
 from training.train import train
 
 JOBS = {"build": build, "train": lambda _, config: train(config), "dr": dr_longtail}
-STARTING = 4  # times as long as in a session that has made a build takes a job whose processes start for it
+COMMAND_OVER_SESSION = 4  # a command, which starts its processes, takes about 4 times as long as a warm session
 
 
 @pytest.mark.usefixtures("built")
 def test_no_kill_loses_anything(spark, tmp_path):
-    """The state to come to is that of the jobs in this session, whose tasks and processes are other ones."""
+    """Compares each killed job with the same job in this session, which has other tasks and processes."""
 
-    def in_this_session(step, config):
+    def run_in_this_session(step, config):
         start = time.monotonic()
         JOBS[step](spark, load_config(config))
-        return STARTING * (time.monotonic() - start)
+        return COMMAND_OVER_SESSION * (time.monotonic() - start)
 
-    kills = torture(tmp_path, 3, seed=1, steps=tuple(JOBS), master=ONE_EXECUTOR, undisturbed=in_this_session)
+    kills = torture(tmp_path, 3, seed=1, steps=tuple(JOBS), master=ONE_EXECUTOR, run_step=run_in_this_session)
     assert [kill.step for kill in kills] == ["build", "train", "dr"]
     assert [kill for kill in kills if kill.lost] == []

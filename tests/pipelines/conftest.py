@@ -1,4 +1,4 @@
-"""What the tests of the jobs share."""
+"""Fixtures of the jobs' tests."""
 
 import subprocess
 
@@ -10,7 +10,7 @@ from training.config import load_config
 
 @pytest.fixture
 def shuffle_partitions(spark):
-    """Sets the number of partitions after a shuffle for one test, for real: none are merged afterwards."""
+    """Returns a function that sets the number of partitions after a shuffle for one test; Spark merges none of them."""
     keys = ("spark.sql.shuffle.partitions", "spark.sql.adaptive.coalescePartitions.enabled")
     before = {key: spark.conf.get(key) for key in keys}
 
@@ -25,7 +25,7 @@ def shuffle_partitions(spark):
 
 @pytest.fixture(scope="session")
 def make_config(tmp_path_factory):
-    """A function (source, path, *settings) -> Config whose root is a new folder."""
+    """Returns a function (source, path, *settings) -> Config that gives each config a new root."""
 
     def make(source, path, *settings):
         folder = tmp_path_factory.mktemp("build")
@@ -38,10 +38,24 @@ def make_config(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
-    """The wheel of this project, made from a copy of what is committed or about to be."""
+    """Builds the project's wheel from a copy of all files that git tracks or would add; returns its path."""
     out = tmp_path_factory.mktemp("dist")
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "--", "*.py", "*.sql", "*.html", "*.cfg", "*.toml", "*.md"],
+        [
+            "git",
+            "ls-files",
+            "-co",
+            "--exclude-standard",
+            "--",
+            "*.py",
+            "*.sql",
+            "*.html",
+            "*.cfg",
+            "*.toml",
+            "*.md",
+            "*.typed",
+            "LICENSE",
+        ],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -12,7 +12,8 @@ from py4j.protocol import Py4JJavaError
 
 from pipelines.build_domains import build_domains
 from pipelines.engine import tables
-from tests.support.jobs import AS_USERS_HAVE_IT, CLUSTER, REPOSITORY, submit
+from tests.support.jobs import REPOSITORY, TWO_EXECUTORS, submit
+from tests.support.spark_flags import PRODUCTION_OPTIONS
 from training.config import load_config
 from training.data.frozen_vectors import load_vectors
 from training.errors import UserError
@@ -233,8 +234,8 @@ def submitted(log, wheel, tmp_path_factory):
         "session.run_job('build_domains', build_domains.build)\n"
     )
     config.write_text(f"root: {folder}\ndata: {{source: csv, path: {log}}}\n")
-    options = [*AS_USERS_HAVE_IT, "--conf", "spark.sql.shuffle.partitions=3", "--py-files", str(wheel)]
-    done = submit(CLUSTER, *options, str(job), "--config", str(config), *SETTINGS)
+    options = [*PRODUCTION_OPTIONS, "--conf", "spark.sql.shuffle.partitions=3", "--py-files", str(wheel)]
+    done = submit(TWO_EXECUTORS, *options, str(job), "--config", str(config), *SETTINGS)
     assert done.returncode == 0, done.stderr
     return load_config(str(config)), done
 

@@ -1,4 +1,7 @@
-"""Spark's daemon of Python workers, with what our tasks import in it before it forks them: seconds for each worker."""
+"""Runs Spark's daemon of Python workers with the modules of our tasks imported before it forks.
+
+Each worker would otherwise spend seconds on these imports.
+"""
 
 import gc
 
@@ -13,5 +16,5 @@ from pipelines.tasks import (
 )
 
 if __name__ == "__main__":
-    gc.freeze()  # a worker collects garbage after each task
+    gc.freeze()  # workers collect garbage after each task; skip the objects of these imports
     manager()

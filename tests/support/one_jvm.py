@@ -1,4 +1,4 @@
-"""One JVM with one Spark for all processes of pytest: what compiling one of them has paid for, the others have too."""
+"""Shares one JVM with one Spark among all processes of pytest, so that code is compiled once for all of them."""
 
 import fcntl
 import json
@@ -16,10 +16,10 @@ from pipelines.engine.session import spark_session
 
 
 @contextmanager
-def one_spark(folder: Path) -> Iterator[SparkSession]:
-    """A session of the Spark that processes with this `folder` share, for the time of the block.
+def shared_session(folder: Path) -> Iterator[SparkSession]:
+    """Yields a session of the Spark that all processes with this `folder` share.
 
-    The first of them starts it, by PYSPARK_SUBMIT_ARGS, and ends it when the others are done.
+    The first process starts Spark, as PYSPARK_SUBMIT_ARGS says, and stops it when the others have left the block.
     """
     address = folder / "gateway.json"
     with (folder / "users.lock").open("w") as users:
@@ -41,22 +41,23 @@ def one_spark(folder: Path) -> Iterator[SparkSession]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on the file at `path`."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def address_of(session: SparkSession) -> dict[str, str]:
-    """The variables by which PySpark finds this session's JVM."""
+    """Returns the environment variables through which PySpark connects to this session's JVM."""
     java = session.sparkContext._gateway.gateway_parameters
     return {"PYSPARK_GATEWAY_PORT": str(java.port), "PYSPARK_GATEWAY_SECRET": java.auth_token}
 
 
 def attach(variables: dict[str, str]) -> None:
-    """Gives this process a session of its own in the JVM that is there."""
+    """Gives this process a new session in the running JVM that `variables` address."""
     with mock.patch.dict(os.environ, variables):
         gateway = launch_gateway()
-    there = gateway.jvm.SparkSession.getDefaultSession().get()
-    java = gateway.jvm.JavaSparkContext.fromSparkContext(there.sparkContext())
+    running_session = gateway.jvm.SparkSession.getDefaultSession().get()
+    java = gateway.jvm.JavaSparkContext.fromSparkContext(running_session.sparkContext())
     context = SparkContext(conf=SparkConf(_jconf=java.getConf()), gateway=gateway, jsc=java)
-    SparkSession(context, there.newSession())
+    SparkSession(context, running_session.newSession())
