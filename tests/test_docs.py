@@ -133,6 +133,12 @@ def test_links_lead_to_a_file_and_a_heading(page):
         assert not anchor or anchor in slugs_of(file), f"{target}#{anchor}"
 
 
+@pytest.mark.parametrize("page", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
+def test_named_files_and_folders_exist(page):
+    paths = re.findall(r"`((?:training|pipelines|sql|conf|tests|benchmarks)/[\w./]+)`", page.read_text())
+    assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
 def test_readme_is_short():
     assert len(README.read_text().splitlines()) < MOST_LINES
 
