@@ -20,6 +20,7 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "docs/results/README.md",
+    ROOT / "docs/results/analyses/README.md",
     *sorted((ROOT / "benchmarks").glob("*.md")),
 ]
 SMALL = ["data.domains=[Comedy,Drama,Western]", "training.epochs=1", "framework.dr_rounds=1", "framework.stop_group=2"]
