@@ -12,7 +12,8 @@ import time
 import numpy as np
 
 from benchmarks.figures import print_figures
-from pipelines.tasks.adapt_domains import ModelKey, open_adapter
+from pipelines.tasks.adapt_domains import open_adapter
+from pipelines.tasks.model_key import ModelKey
 from training.config import load_config
 from training.data.columns import Columns, select
 from training.data.petastorm_reader import read_buckets

@@ -13,11 +13,12 @@ import time
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.dr_longtail import dr_longtail, take_over
+from pipelines.dr_longtail import dr_longtail
 from pipelines.engine import tables
 from pipelines.engine.session import run_job
 from pipelines.samples.incremental.add_rows import add_rows
-from pipelines.tasks.adapt_domains import ModelKey, find_specific
+from pipelines.serving.offset_table import copy_offsets
+from pipelines.tasks.model_key import ModelKey, latest_model_version
 from training.artifacts.domain_parameters import written_domains
 from training.artifacts.model_names import fetch_model, model_path, shared_version
 from training.artifacts.model_store import is_stored, read_manifest
@@ -41,7 +42,7 @@ def add_domain(spark: SparkSession, config: Config) -> dict:
     folder = model_path(config, shared_version(config, snapshot.version))
     if not is_stored(folder):
         old = _newest_model(config, snapshot.version)
-        extend_theta(model_path(config, old.shared), folder, config, snapshot, align_vectors(config))
+        extend_theta(model_path(config, old.shared_version), folder, config, snapshot, align_vectors(config))
         mirror_of(config.root, folder).publish()
     taken = _take_over(spark, config, snapshot.version)
     learned = dr_longtail(spark, config)
@@ -49,7 +50,7 @@ def add_domain(spark: SparkSession, config: Config) -> dict:
         **{name: rows[name] for name in ("rows_in", "rows_kept", "rows_rejected", "rows_duplicate", "domains")},
         "domains_taken_over": taken,
         "domains_learned": learned["domains"],
-        "model_version": ModelKey.find(config, snapshot.version).specific,
+        "model_version": ModelKey.find(config, snapshot.version).model_version,
         "table_version": snapshot.version,
         "seconds": round(time.monotonic() - start, 3),
     }
@@ -64,16 +65,16 @@ def _newest_model(config: Config, table_version: int) -> ModelKey:
 def _take_over(spark: SparkSession, config: Config, table_version: int) -> int:
     """Lets a model that has grown have what the one that it grew from has by domain; of how many domains it was."""
     new = ModelKey.find(config, table_version)
-    origin = read_manifest(model_path(config, new.shared)).get("grown_from")
+    origin = read_manifest(model_path(config, new.shared_version)).get("grown_from")
     if origin is None:
         return 0
-    old = find_specific(config, origin)
-    copy_adapter(fetch_model(config, old), model_path(config, new.specific))
-    mirror_of(config.root, model_path(config, new.specific)).publish()
+    old = latest_model_version(config, origin)
+    copy_adapter(fetch_model(config, old), model_path(config, new.model_version))
+    mirror_of(config.root, model_path(config, new.model_version)).publish()
     path = config.table("domain_parameters")
     parameters = tables.read(spark, path)
-    if not written_domains(path, new.specific):
-        take_over(parameters.where(F.col("model_version") == old), new)
+    if not written_domains(path, new.model_version):
+        copy_offsets(parameters.where(F.col("model_version") == old), new)
     return len(written_domains(path, old))
 
 

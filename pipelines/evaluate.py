@@ -12,15 +12,15 @@ from pyspark.sql import functions as F
 
 from pipelines.engine import tables
 from pipelines.engine.session import persisting, run_job
-from pipelines.tasks.adapt_domains import ModelKey
-from pipelines.tasks.score_samples import score
+from pipelines.serving.quality import SPLIT, auc_by, require_offsets
+from pipelines.tasks.model_key import ModelKey
+from pipelines.tasks.score_samples import score_samples
 from training.config import Config
 from training.config.framework_names import framework_name
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.tracking import open_tracker
 
-SPLIT = "test"
 LARGEST = 10  # domains in the printed table
 
 
@@ -34,9 +34,9 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
     if test.isEmpty():
         raise UserError(f"table {config.table('samples')} has no {SPLIT} rows: build it with such a data.split")
     domains = tables.read(spark, config.table("domains"), snapshot.versions["domains"])
-    specific = tables.read(spark, config.table("domain_parameters")).where(F.col("model_version") == key.specific)
+    specific = tables.read(spark, config.table("domain_parameters")).where(F.col("model_version") == key.model_version)
     if any(names.values()):
-        require_specific(specific, domains, key)
+        require_offsets(specific, domains, key)
     stamp = {
         "evaluated_at": F.current_timestamp(),
         "model_version": _version_of(names, key),
@@ -44,7 +44,7 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
         "split": F.lit(SPLIT),
     }
     with persisting() as persist:
-        scores = persist(score(test, specific, domains, names, key))
+        scores = persist(score_samples(test, specific, domains, names, key))
         keys = domains.select("domain_id", "domain_key")
         by_domain = persist(auc_by(scores, "domain_id").join(keys, "domain_id"))
         overall = persist(summarise(by_domain, auc_by(scores, "-1")))
@@ -61,12 +61,6 @@ def model_names(config: Config) -> dict[str, bool]:
     return {framework_name(config.framework.shared, "none"): False} | {
         config.framework.name: config.framework.specific != "none"
     }
-
-
-def auc_by(scores: DataFrame, group: str) -> DataFrame:
-    """(model, domain_id, rows, positives, auc, logloss) for each value of the expression `group`."""
-    query = tables.statement("queries/auc", scores="{scores}", group=group)
-    return scores.sparkSession.sql(query, scores=scores)
 
 
 def summarise(by_domain: DataFrame, overall: DataFrame) -> DataFrame:
@@ -133,7 +127,7 @@ def _metrics(row: dict) -> dict:
 
 def _track(found: dict[str, dict], by_domain: DataFrame, key: ModelKey) -> None:
     """Adds the figures of each model, and those by domain as a table, to the run in MLflow."""
-    tracker = open_tracker(key.config, key.shared)
+    tracker = open_tracker(key.config, key.shared_version)
     for model, metrics in found.items():
         tracker.log({f"{SPLIT}/{model}/{name}": value for name, value in metrics.items()})
     tracker.log_table(by_domain.drop("domain_id").toPandas(), f"{SPLIT}_by_domain")
@@ -142,22 +136,11 @@ def _track(found: dict[str, dict], by_domain: DataFrame, key: ModelKey) -> None:
 
 def _version_of(names: dict[str, bool], key: ModelKey) -> F.Column:
     """The version of each model's parameters."""
-    result = F.lit(key.shared)
+    result = F.lit(key.shared_version)
     for name, adds_specific in names.items():
         if adds_specific:
-            result = F.when(F.col("model") == name, F.lit(key.specific)).otherwise(result)
+            result = F.when(F.col("model") == name, F.lit(key.model_version)).otherwise(result)
     return result
-
-
-def require_specific(specific: DataFrame, domains: DataFrame, key: ModelKey) -> None:
-    """Raises UserError if a domain with training rows is not in `specific`."""
-    missing = domains.where("rows_train > 0").join(specific, "domain_id", "left_anti").groupBy("head").count()
-    for row in missing.collect():
-        job = "training/train.py" if row["head"] else "pipelines/dr_longtail.py"
-        raise UserError(
-            f"model {key.specific} lacks theta^i of {row['count']} {'head' if row['head'] else 'tail'} domains: "
-            f"run {job} with the same config and settings"
-        )
 
 
 if __name__ == "__main__":

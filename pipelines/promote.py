@@ -18,10 +18,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.engine.session import persisting, run_job
-from pipelines.evaluate import SPLIT, auc_by, require_specific
 from pipelines.serving import promotions
 from pipelines.serving.promotions import Served
-from pipelines.serving.requests import answer
+from pipelines.serving.quality import SPLIT, auc_by, require_offsets
+from pipelines.serving.requests import answer_requests
 from training.config import Config
 from training.errors import UserError
 
@@ -85,7 +85,7 @@ def compare(
         rows = rows.where(F.col("domain") == new.domain)
     rows = persist(rows.join(users, "user_id").join(items, "item_id").select("domain", "user", "item", "label"))
     keys = rows.select("domain", "user", "item").distinct()
-    ranked = [answer(keys, one, ALL, persist).ranked for one in (new, served)]
+    ranked = [answer_requests(keys, one, ALL, persist).ranked for one in (new, served)]
     scores = [
         one.select(
             F.lit(name).alias("model"),
@@ -104,7 +104,7 @@ def compare(
 def _require_complete(spark: SparkSession, wanted: Served) -> None:
     """Raises UserError if the model lacks theta^i of a domain that has rows to learn it from."""
     if wanted.key.config.framework.specific != "none":
-        require_specific(wanted.specific(spark), wanted.read(spark, "domains"), wanted.key)
+        require_offsets(wanted.specific(spark), wanted.read(spark, "domains"), wanted.key)
 
 
 def _require_domain(spark: SparkSession, wanted: Served) -> None:

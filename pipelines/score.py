@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 from pipelines.engine import tables
 from pipelines.engine.session import persisting, run_job
 from pipelines.serving.promotions import Served, find_served
-from pipelines.serving.requests import answer
+from pipelines.serving.requests import answer_requests
 from pipelines.sources.files import require_columns
 from pipelines.sources.table import load
 from training.config import Config
@@ -38,7 +38,7 @@ def score(spark: SparkSession, config: Config) -> dict:
     with persisting() as persist:
         served = find_served(spark, config)
         wanted = persist(read_requests(spark, served[0], config))
-        answers = [answer(own, one, config.score.top_k, persist) for one, own in deal(wanted, served)]
+        answers = [answer_requests(own, one, config.score.top_k, persist) for one, own in deal(wanted, served)]
         ranked = [one.ranked.withColumns(stamp(model)) for one, model in zip(answers, served, strict=True)]
         path = config.table("scores")
         tables.overwrite(reduce(DataFrame.unionByName, ranked), "scores", path)

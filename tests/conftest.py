@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pipelines.build_domains import build_domains
-from pipelines.tasks.adapt_domains import ModelKey
+from pipelines.tasks.model_key import ModelKey
 from tests.support.one_jvm import shared_session
 from tests.support.settings import DATA, DOMAIN_SIZES, FRAMEWORK
 from tests.support.spark_flags import FIRST_COMPILER, environment_of_jobs
@@ -106,6 +106,6 @@ def keep_rounds():
         snapshot = take_snapshot(config)
         key = ModelKey.find(config, snapshot.version)
         rounds_of_domains = {int(domain): rounds[domain % len(rounds)] for domain in snapshot.domains.domain_id}
-        (model_path(config, key.specific) / "rounds.json").write_text(json.dumps(rounds_of_domains))
+        (model_path(config, key.model_version) / "rounds.json").write_text(json.dumps(rounds_of_domains))
 
     return keep

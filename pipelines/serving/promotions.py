@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pipelines.engine import tables
 from pipelines.samples import published_builds
 from pipelines.samples.features import owned_by
-from pipelines.tasks.adapt_domains import ModelKey
+from pipelines.tasks.model_key import ModelKey
 from training.artifacts.warm_start import newest_trained_version
 from training.config import Config, restore_config
 from training.data.snapshot import take_snapshot
@@ -34,7 +34,7 @@ class Served:
     def version(self) -> str:
         """What names theta^S in its state, and theta^i where there is one."""
         key = self.key
-        return f"{key.shared}.{key.state}" if key.config.framework.specific == "none" else key.specific
+        return f"{key.shared_version}.{key.state}" if key.config.framework.specific == "none" else key.model_version
 
     def read(self, spark: SparkSession, name: str) -> DataFrame:
         """The table `name` as it was when the model was made."""

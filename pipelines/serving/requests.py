@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from pipelines.samples.features import encoded_columns, owned_by
 from pipelines.serving.promotions import Served
-from pipelines.tasks.rank_requests import rank
+from pipelines.tasks.rank_requests import rank_requests
 from pipelines.tasks.score_samples import domain_part
 from training.config import Config
 from training.serving.ranking import CANDIDATES, UNKNOWN
@@ -42,7 +42,7 @@ class Answer:
         }
 
 
-def answer(wanted: DataFrame, served: Served, top_k: int, persist: Callable[[DataFrame], DataFrame]) -> Answer:
+def answer_requests(wanted: DataFrame, served: Served, top_k: int, persist: Callable[[DataFrame], DataFrame]) -> Answer:
     """Ranks what `wanted` asks for by the model and the tables of `served`.
 
     Args:
@@ -67,7 +67,7 @@ def answer(wanted: DataFrame, served: Served, top_k: int, persist: Callable[[Dat
     else:
         met = served.read(spark, "samples").select("domain_id", "item_id").distinct().join(items, "item_id")
         of_domains = of_domains.join(gather(met, "domain_id"), "domain_id")
-    return Answer(rank(asking, of_domains, served.key, top_k), people, asked, specific)
+    return Answer(rank_requests(asking, of_domains, served.key, top_k), people, asked, specific)
 
 
 def count_unknown(frame: DataFrame, owner: str) -> int:

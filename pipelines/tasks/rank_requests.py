@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
-from pipelines.tasks.adapt_domains import ModelKey, open_theta
+from pipelines.tasks.model_key import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
 from training.data.columns import Columns, to_features
 from training.distributed.device import use_cpu
@@ -18,7 +18,7 @@ RANKED = (
 )
 
 
-def rank(requests: DataFrame, domains: DataFrame, key: ModelKey, top_k: int) -> DataFrame:
+def rank_requests(requests: DataFrame, domains: DataFrame, key: ModelKey, top_k: int) -> DataFrame:
     """The `top_k` best candidates of each request.
 
     Args:

@@ -4,7 +4,8 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.tasks.adapt_domains import ModelKey, open_theta, to_columns
+from pipelines.tasks.arrow_columns import sorted_columns
+from pipelines.tasks.model_key import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
 from training.column_names import ROW_ORDER
 from training.distributed.device import use_cpu
@@ -14,7 +15,7 @@ DOMAINS_AT_A_TIME = 256  # whose theta^i a task holds: each has the size of a ne
 SCHEMA = "model STRING, domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT, logit DOUBLE"
 
 
-def score(
+def score_samples(
     samples: DataFrame, specific: DataFrame, domains: DataFrame, names: dict[str, bool], key: ModelKey
 ) -> DataFrame:
     """The logits of `samples` under each of the models `names`.
@@ -34,7 +35,7 @@ def score(
     def score_part(rows: pa.Table, parameters: pa.Table) -> pa.Table:
         use_cpu(threads=1)
         model, theta = open_theta(key)
-        columns = to_columns(rows, names_read)
+        columns = sorted_columns(rows, names_read)
         shared = predict(model, theta, columns)
         known = {row["domain_id"]: from_row(row, theta, dtype) for row in parameters.to_pylist()}
         known = {domain: value for domain, value in known.items() if value is not None}

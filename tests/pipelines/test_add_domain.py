@@ -118,7 +118,7 @@ def test_job_that_is_cut_off_again_and_again_goes_on(spark, modelled, monkeypatc
     def fail(*_):
         raise OSError("no space left")
 
-    for step in ("grow_theta", "_take_over", "dr_longtail"):
+    for step in ("extend_theta", "_take_over", "dr_longtail"):
         with monkeypatch.context() as patch:
             patch.setattr(job, step, fail)
             with pytest.raises(OSError, match="no space left"):

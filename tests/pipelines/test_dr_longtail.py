@@ -7,9 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipelines.dr_longtail import WAVE, _waves, append, dr_longtail
+from pipelines.dr_longtail import WAVE, _waves, dr_longtail
 from pipelines.engine import tables
-from pipelines.tasks.adapt_domains import ModelKey, open_adapter
+from pipelines.serving.offset_table import append_offsets
+from pipelines.tasks.adapt_domains import open_adapter
+from pipelines.tasks.model_key import ModelKey
 from training.artifacts.domain_parameters import HADOOP_ROW_GROUPS, from_row
 from training.artifacts.model_names import model_path
 from training.compare.study import Study
@@ -98,7 +100,7 @@ def test_the_stop_looks_at_every_tail_domain_of_a_small_set_and_its_choice_is_ke
     able = set(domains.where(~domains.head).trainable(1).domain_id.tolist())
     assert f"theta^i: {len(able)} of {len(able)} tail domains that can learn try 2 rounds" in capfd.readouterr().err
     key = ModelKey.find(config, take_snapshot(config).version)
-    rounds = json.loads((model_path(config, key.specific) / "rounds.json").read_text())
+    rounds = json.loads((model_path(config, key.model_version) / "rounds.json").read_text())
     stored = {row["domain_id"]: row["rounds"] for row in read_parameters(spark, config).collect()}
     tail = {domain: kept for domain, kept in stored.items() if not domains.head[domain]}
     assert able == {int(domain) for domain in rounds}
@@ -130,7 +132,7 @@ def test_few_domains_share_a_row_group_which_is_what_a_server_reads_for_one(spar
     row = {"model_version": "m", "bucket": 0, "rounds": 1, "embeddings": [], "rows_train": 1, "rows_val": 1}
     draw = np.random.default_rng(0).bytes
     rows = [{**row, "domain_id": domain, "dense": draw(50_000) if domain >= 250 else b""} for domain in range(500)]
-    append(spark.createDataFrame(rows, table.schema).coalesce(1), str(tmp_path))
+    append_offsets(spark.createDataFrame(rows, table.schema).coalesce(1), str(tmp_path))
     [file] = tmp_path.glob("*.parquet")
     written = pq.ParquetFile(file).metadata
     assert written.num_rows == 500

@@ -6,8 +6,9 @@ from chispa import assert_df_equality
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pipelines.dr_longtail import dr_longtail
-from pipelines.evaluate import auc_by, evaluate, model_names, summarise
-from pipelines.tasks.adapt_domains import ModelKey, open_theta
+from pipelines.evaluate import evaluate, model_names, summarise
+from pipelines.serving.quality import auc_by
+from pipelines.tasks.model_key import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
@@ -141,6 +142,6 @@ def test_the_jobs_figures_are_those_of_the_trainers_forward_pass(
         name: metrics["mean_domain_auc"] for name, metrics in models.items()
     }
     versions = {row["model"]: row["model_version"] for row in stored}
-    assert versions == {"joint": key.shared, "joint_dr": key.specific}
+    assert versions == {"joint": key.shared_version, "joint_dr": key.model_version}
     by_domain = spark.read.format("delta").load(config.table("metrics_by_domain"))
     assert by_domain.where("auc IS NULL").count() == sum(m["domains_undefined"] for m in models.values()) > 0

@@ -6,7 +6,7 @@ import torch
 
 from pipelines.dr_longtail import dr_longtail
 from pipelines.score import score
-from pipelines.tasks.adapt_domains import ModelKey, open_theta
+from pipelines.tasks.model_key import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
 from training.data.columns import Columns
 from training.data.delta_files import read_columns
@@ -43,7 +43,9 @@ def trainers_scores(spark, config, rows):
     domain, user, item = (np.array([ids[k][row[k]] for row in rows]) for k in range(3))
     columns: Columns = {"domain_id": domain, "user_id": user, "item_id": item, "label": np.zeros(len(rows), np.float32)}
     stored = (
-        spark.read.format("delta").load(config.table("domain_parameters")).where(f"model_version = '{key.specific}'")
+        spark.read.format("delta")
+        .load(config.table("domain_parameters"))
+        .where(f"model_version = '{key.model_version}'")
     )
     specific = {row["domain_id"]: from_row(row.asDict(recursive=True), theta, "float32") for row in stored.collect()}
     specific = {domain: value for domain, value in specific.items() if value is not None}

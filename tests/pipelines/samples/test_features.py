@@ -30,7 +30,7 @@ from pipelines.samples.features import (
 )
 from pipelines.score import score
 from pipelines.sources import read_log
-from pipelines.tasks.adapt_domains import ModelKey, open_theta
+from pipelines.tasks.model_key import ModelKey, open_theta
 from tests.support.settings import FRAMEWORK
 from training.config import DataConfig, FeatureConfig, load_config
 from training.data.petastorm_reader import read_buckets
