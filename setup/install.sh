@@ -27,6 +27,10 @@ uv pip install --no-deps --require-hashes -r requirements.txt
 horovod=$(setup/horovod.sh)
 uv pip install --no-deps --reinstall "$horovod"
 uv pip install --no-deps --no-build-isolation -e .
+# benchmarks/ is not in the package: its scripts import it from here
+echo "$PWD" > "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/repository.pth"
+# in this environment, horovodrun is mamdr-run: Horovod's own launcher, with one-sentence errors and exit code 2
+ln -sf mamdr-run .venv/bin/horovodrun
 
 spark=$(python -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
 jars=$(mktemp -d)
