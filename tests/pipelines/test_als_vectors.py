@@ -1,16 +1,19 @@
-"""Vectors by ALS: out of training positives alone, of every user and item that has one, and frozen features then."""
+"""Learns vectors by ALS from training positives, and trains a model with them as frozen features."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from chispa import assert_df_equality
 
 from pipelines.als_vectors import als_vectors, training_positives
+from training.config import Config
 from training.data.frozen_vectors import load_vectors
 from training.data.snapshot import take_snapshot
 from training.train import train
 
 
-def test_only_positives_of_the_training_rows_count(spark):
+def test_only_training_positives_count(spark):
     columns = "split STRING, domain_id INT, user_id BIGINT, item_id BIGINT, label FLOAT"
     samples = spark.createDataFrame(
         [
@@ -26,18 +29,25 @@ def test_only_positives_of_the_training_rows_count(spark):
     assert_df_equality(training_positives(samples), expected, ignore_nullable=True)
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """Learned vectors: a config whose model uses them, and the summary of the job."""
+
+    config: Config
+    summary: dict
+
+
 @pytest.fixture(scope="module")
-def made(spark, built, tmp_path_factory):
-    """(config with the vectors named, summary)."""
+def learned(spark, built, tmp_path_factory):
     root = built.copy(tmp_path_factory.mktemp("als"))
     path = root.removeprefix("root=")
     vectors = [f"model.{name}_vectors={path}/tables/{name}_vectors" for name in ("user", "item")]
     config = built.config(root, "als.rank=4", *vectors)
-    return config, als_vectors(spark, config)
+    return Vectors(config, als_vectors(spark, config))
 
 
-def test_users_and_items_with_a_training_positive_have_a_vector(spark, made):
-    config, summary = made
+def test_users_and_items_with_a_training_positive_have_a_vector(spark, learned):
+    config, summary = learned.config, learned.summary
     positives = spark.read.format("delta").load(config.table("samples")).where("split = 'train' AND label = 1")
     assert summary["users"] == positives.select("user_id").distinct().count()
     assert summary["items"] == positives.select("item_id").distinct().count()
@@ -49,18 +59,17 @@ def test_users_and_items_with_a_training_positive_have_a_vector(spark, made):
     }
     scores = vectors["user_id"].numpy() @ vectors["item_id"].numpy().T
     rows = positives.select("user_id", "item_id").toPandas()
-    met = np.zeros(scores.shape, bool)
-    met[rows["user_id"], rows["item_id"]] = True
-    assert scores[met].mean() > scores[~met].mean() + 0.3
+    is_positive = np.zeros(scores.shape, bool)
+    is_positive[rows["user_id"], rows["item_id"]] = True
+    assert scores[is_positive].mean() > scores[~is_positive].mean() + 0.3
 
 
-def test_the_trainer_takes_them_frozen(made):
-    config, _ = made
-    assert train(config)["best_epoch"] > 0
+def test_trainer_uses_the_vectors_frozen(learned):
+    assert train(learned.config)["best_epoch"] > 0
 
 
-def test_without_validation_and_test_rows_the_vectors_are_the_same(spark, made):
-    config, _ = made
+def test_vectors_do_not_depend_on_validation_and_test_rows(spark, learned):
+    config = learned.config
     before = load_vectors(config)
     samples = spark.read.format("delta").load(config.table("samples"))
     samples.where("split = 'train'").write.format("delta").mode("overwrite").save(config.table("samples"))

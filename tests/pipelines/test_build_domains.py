@@ -1,7 +1,11 @@
+"""Builds whole logs, and compares the tables with plain loops over the rows."""
+
 import json
 import random
+import subprocess
 import zipfile
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,7 @@ from pipelines.build_domains import build_domains
 from pipelines.engine import tables
 from tests.support.jobs import REPOSITORY, TWO_EXECUTORS, submit
 from tests.support.spark_flags import PRODUCTION_OPTIONS
-from training.config import load_config
+from training.config import Config, load_config
 from training.data.frozen_vectors import load_vectors
 from training.errors import UserError
 
@@ -27,21 +31,45 @@ SUMMARY = [
 ]
 
 
+@dataclass(frozen=True)
+class Build:
+    """A build in this process: its config and its summary."""
+
+    config: Config
+    summary: dict
+
+
+@dataclass(frozen=True)
+class SubmittedBuild:
+    """A build by spark-submit: its config and the finished process."""
+
+    config: Config
+    process: subprocess.CompletedProcess
+
+
+@dataclass(frozen=True)
+class BuiltTables:
+    """A build of a log that changes: its summary and, by table, the rows that it wrote."""
+
+    summary: dict
+    rows: dict
+
+
 def good_rows():
-    """(user, item, domain) without labels: a head domain of 41 users and 31 tail domains."""
+    """Returns (user, item, domain) without labels: a head domain of 41 users and 31 tail domains."""
     rows = [(f"u{n % 40}", f"i{n * n % 61}", "b/c d") for n in range(160)]
     rows += [(f"u{(7 * d + n) % 50}", f"i{(d + n * n) % 23}", f"tail {d}") for d in range(30) for n in range(d % 9 + 1)]
     return [*rows, ("007", "12x", "b/c d"), ("12x", "007", "007"), ("7", "7", "007"), ("7", "12x", "007")]
 
 
 def write_log(path, files):
-    """The good rows and three bad ones in any order, as a folder of CSV files."""
+    """Writes the good rows and three bad ones, shuffled, as a folder of CSV files."""
     lines = [",".join(row) for row in good_rows()] + [",i1,tail 1", "u1,,tail 1", "u1,i1"]
     random.Random(files).shuffle(lines)
     path.mkdir()
     for number in range(files):
         text = "\n".join(["user,item,domain", *lines[number::files], ""])
-        (path / f"part{number}.csv").write_text(text)
+        (path / f"{number}.csv").write_text(text)
     return path
 
 
@@ -52,76 +80,78 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(spark, log, make_config):
-    """(config, summary) of the log, built in this process."""
     config = make_config("csv", log, *SETTINGS)
-    return config, build_domains(spark, config)
+    return Build(config, build_domains(spark, config))
 
 
 def rows_of(spark, config, name):
     return tables.read(spark, config.table(name)).collect()
 
 
+def key_by_id(spark, config, name):
+    return {row["id"]: row["key"] for row in rows_of(spark, config, name)}
+
+
 @pytest.fixture(scope="module")
 def samples(spark, built):
-    return rows_of(spark, built[0], "samples")
+    return rows_of(spark, built.config, "samples")
 
 
 @pytest.fixture(scope="module")
 def domains(spark, built):
-    return {row["domain_key"]: row for row in rows_of(spark, built[0], "domains")}
+    return {row["domain_key"]: row for row in rows_of(spark, built.config, "domains")}
 
 
 @pytest.fixture(scope="module")
 def named(spark, built, samples, domains):
-    """The samples as (user, item, domain, label) with their keys."""
-    users, items = ({row["id"]: row["key"] for row in rows_of(spark, built[0], name)} for name in ("users", "items"))
+    """Returns the samples with keys instead of ids: (user, item, domain, label)."""
+    users, items = (key_by_id(spark, built.config, name) for name in ("users", "items"))
     keys = {row["domain_id"]: key for key, row in domains.items()}
     return [(users[s["user_id"]], items[s["item_id"]], keys[s["domain_id"]], s["label"]) for s in samples]
 
 
 def contents(spark, config):
-    """What the tables hold, to the last digit."""
+    """Returns the rows of each table, to the last digit."""
     return {name: sorted(map(repr, rows_of(spark, config, name))) for name in TABLES}
 
 
-def test_rows_in_are_kept_or_rejected_or_duplicates(built):
-    _, summary = built
+def test_each_row_is_kept_rejected_or_duplicate(built):
     rows = good_rows()
     assert len(set(rows)) < len(rows)
     expected = (len(rows) + 3, len(set(rows)), 3, len(rows) - len(set(rows)))
-    assert tuple(summary[name] for name in SUMMARY[:4]) == expected
+    assert tuple(built.summary[name] for name in SUMMARY[:4]) == expected
 
 
-def test_summary_counts_what_the_tables_hold(spark, built):
-    config, summary = built
+def test_summary_counts_the_rows_of_the_tables(spark, built):
     for name in ("samples", "domains", "users", "items"):
-        assert summary[name] == len(rows_of(spark, config, name))
+        assert built.summary[name] == len(rows_of(spark, built.config, name))
 
 
 def test_rejects_hold_row_column_and_reason(spark, built):
-    rejects = {(row["column"], row["reason"]): json.loads(row["row"]) for row in rows_of(spark, built[0], "rejects")}
+    rows = rows_of(spark, built.config, "rejects")
+    rejects = {(row["column"], row["reason"]): json.loads(row["row"]) for row in rows}
     assert set(rejects) == {("user", "null"), ("item", "null"), ("line", "malformed")}
     assert rejects["user", "null"] == {"item": "i1", "domain": "tail 1"}
     assert rejects["line", "malformed"]["_malformed"] == "u1,i1"
 
 
-@pytest.mark.parametrize(("name", "place"), [("users", 0), ("items", 1)])
-def test_keys_come_back_as_they_were_written_with_dense_ids(spark, built, name, place):
-    rows = rows_of(spark, built[0], name)
-    assert sorted(row["key"] for row in rows) == sorted({row[place] for row in good_rows()})
+@pytest.mark.parametrize(("name", "column"), [("users", 0), ("items", 1)])
+def test_keys_are_as_written_and_ids_are_dense(spark, built, name, column):
+    rows = rows_of(spark, built.config, name)
+    assert sorted(row["key"] for row in rows) == sorted({row[column] for row in good_rows()})
     assert sorted(row["id"] for row in rows) == list(range(len(rows)))
 
 
-def test_domain_keys_come_back_as_they_were_written_with_dense_ids(domains):
+def test_domain_keys_are_as_written_and_ids_are_dense(domains):
     assert set(domains) == {row[2] for row in good_rows()}
     assert sorted(row["domain_id"] for row in domains.values()) == list(range(len(domains)))
 
 
-def test_positives_are_the_log(named):
+def test_positives_are_the_rows_of_the_log(named):
     assert Counter(row[:3] for row in named if row[3] == 1) == Counter(set(good_rows()))
 
 
-def test_negatives_are_as_many_as_due_from_the_pool_of_the_domain_and_never_positives(named, domains):
+def test_negatives_come_from_the_domain_in_the_right_number(named, domains):
     liked, pools, drawn = defaultdict(set), defaultdict(set), defaultdict(list)
     for user, item, domain in good_rows():
         liked[domain, user].add(item)
@@ -138,7 +168,7 @@ def test_negatives_are_as_many_as_due_from_the_pool_of_the_domain_and_never_posi
     assert set(drawn) <= set(liked)
 
 
-def test_negatives_of_a_head_domain_reach_beyond_their_bucket(named, samples, domains):
+def test_negatives_of_a_head_domain_come_from_all_its_buckets(named, samples, domains):
     head = domains["b/c d"]
     buckets = defaultdict(lambda: (set(), set()))
     for (_, item, domain, label), sample in zip(named, samples, strict=True):
@@ -148,7 +178,7 @@ def test_negatives_of_a_head_domain_reach_beyond_their_bucket(named, samples, do
     assert all(negatives - positives for negatives, positives in buckets.values())
 
 
-def test_split_is_60_20_20_in_each_bucket_domain_and_label(samples):
+def test_split_is_60_20_20_per_bucket_domain_and_label(samples):
     groups = defaultdict(Counter)
     for row in samples:
         groups[row["bucket"], row["domain_id"], row["label"]][row["split"]] += 1
@@ -158,25 +188,25 @@ def test_split_is_60_20_20_in_each_bucket_domain_and_label(samples):
     assert min(counts.total() for counts in groups.values()) == 1
 
 
-def test_domains_describe_their_samples(samples, domains):
+def test_domains_table_describes_the_samples(samples, domains):
     by_domain = defaultdict(list)
     for row in samples:
         by_domain[row["domain_id"]].append(row)
     for row in domains.values():
-        own = by_domain[row["domain_id"]]
-        assert row["rows"] == len(own)
+        of_domain = by_domain[row["domain_id"]]
+        assert row["rows"] == len(of_domain)
         for split in ("train", "val", "test"):
-            part = [sample for sample in own if sample["split"] == split]
-            assert row[f"rows_{split}"] == len(part)
-            assert row[f"positives_{split}"] == sum(sample["label"] for sample in part)
-        assert row["users"] == len({sample["user_id"] for sample in own})
-        assert row["items"] == len({sample["item_id"] for sample in own})
+            of_split = [sample for sample in of_domain if sample["split"] == split]
+            assert row[f"rows_{split}"] == len(of_split)
+            assert row[f"positives_{split}"] == sum(sample["label"] for sample in of_split)
+        assert row["users"] == len({sample["user_id"] for sample in of_domain})
+        assert row["items"] == len({sample["item_id"] for sample in of_domain})
         assert row["short"] == (min(row["rows_train"], row["rows_val"], row["rows_test"]) == 0)
         last = row["first_bucket"] + row["buckets"]
-        assert {sample["bucket"] for sample in own} <= set(range(row["first_bucket"], last))
+        assert {sample["bucket"] for sample in of_domain} <= set(range(row["first_bucket"], last))
 
 
-def test_tail_domains_are_whole_and_heads_alone_in_buckets_of_bounded_size(samples, domains):
+def test_buckets_hold_whole_tail_domains_or_a_head_domain(samples, domains):
     heads = {row["domain_id"] for row in domains.values() if row["head"]}
     assert heads == {domains["b/c d"]["domain_id"]}
     assert {row["buckets"] for row in domains.values() if not row["head"]} == {1}
@@ -189,29 +219,29 @@ def test_tail_domains_are_whole_and_heads_alone_in_buckets_of_bounded_size(sampl
     assert all(len(kind) == 1 for kind in kinds.values())
 
 
-def test_rows_of_a_user_in_a_domain_lie_in_one_bucket(samples):
+def test_rows_of_a_user_in_a_domain_are_in_one_bucket(samples):
     buckets = defaultdict(set)
     for row in samples:
         buckets[row["domain_id"], row["user_id"]].add(row["bucket"])
-    assert {len(found) for found in buckets.values()} == {1}
+    assert {len(of_user) for of_user in buckets.values()} == {1}
 
 
-def test_one_seed_gives_the_same_tables_under_any_partitioning(spark, built, make_config, tmp_path, shuffle_partitions):
+def test_tables_are_independent_of_partitioning(spark, built, make_config, tmp_path, shuffle_partitions):
     config = make_config("csv", write_log(tmp_path / "log", files=7), *SETTINGS)
     shuffle_partitions(7)
     build_domains(spark, config)
-    assert contents(spark, config) == contents(spark, built[0])
+    assert contents(spark, config) == contents(spark, built.config)
 
 
-def test_another_seed_gives_other_negatives_and_splits_and_the_same_ids(spark, built, log, make_config):
+def test_another_seed_changes_negatives_and_splits_but_no_ids(spark, built, log, make_config):
     config = make_config("csv", log, *SETTINGS, "seed=1")
     build_domains(spark, config)
-    first, second = contents(spark, built[0]), contents(spark, config)
+    first, second = contents(spark, built.config), contents(spark, config)
     for name in ("users", "items", "rejects"):
         assert first[name] == second[name]
     pairs, other_pairs = (
         {(row["domain_id"], row["user_id"], row["item_id"]): row for row in rows_of(spark, config, "samples")}
-        for config in (built[0], config)
+        for config in (built.config, config)
     )
     both = pairs.keys() & other_pairs.keys()
     positives = {pair for pair in both if pairs[pair]["label"] == 1}
@@ -222,9 +252,9 @@ def test_another_seed_gives_other_negatives_and_splits_and_the_same_ids(spark, b
 
 @pytest.fixture(scope="module")
 def submitted(log, wheel, tmp_path_factory):
-    """(config, what came out) of the log, built on a cluster of two executors that plan as usual.
+    """Builds the log on a cluster of two executors with Spark's default plans.
 
-    Driver and executors take the package, its SQL with it, from --py-files.
+    Driver and executors load the package, including its SQL, from --py-files.
     """
     folder = tmp_path_factory.mktemp("submitted")
     job, config = folder / "job.py", folder / "config.yaml"
@@ -237,42 +267,42 @@ def submitted(log, wheel, tmp_path_factory):
     options = [*PRODUCTION_OPTIONS, "--conf", "spark.sql.shuffle.partitions=3", "--py-files", str(wheel)]
     done = submit(TWO_EXECUTORS, *options, str(job), "--config", str(config), *SETTINGS)
     assert done.returncode == 0, done.stderr
-    return load_config(str(config)), done
+    return SubmittedBuild(load_config(str(config)), done)
 
 
-def test_the_wheel_has_all_statements(wheel):
+def test_wheel_has_all_statements(wheel):
     statements = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "sql").rglob("*.sql")}
     with zipfile.ZipFile(wheel) as archive:
         assert "sql/queries/auc.sql" in statements <= set(archive.namelist())
 
 
-def test_the_wheel_gives_the_same_tables_on_a_cluster(spark, built, submitted):
-    assert contents(spark, submitted[0]) == contents(spark, built[0])
+def test_wheel_builds_the_same_tables_on_a_cluster(spark, built, submitted):
+    assert contents(spark, submitted.config) == contents(spark, built.config)
 
 
-def test_submitted_job_ends_with_its_summary(built, submitted):
-    summary = json.loads(submitted[1].stdout.splitlines()[-1])
+def test_submitted_job_prints_its_summary_last(built, submitted):
+    summary = json.loads(submitted.process.stdout.splitlines()[-1])
     assert list(summary) == SUMMARY
-    timed = ("seconds", "samples_per_second")
-    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in built[1].items() if k not in timed}
+    untimed = [name for name in SUMMARY if name not in ("seconds", "samples_per_second")]
+    assert [summary[name] for name in untimed] == [built.summary[name] for name in untimed]
     assert summary["samples_per_second"] == pytest.approx(summary["samples"] / summary["seconds"], abs=0.1)
 
 
 @pytest.mark.parametrize("run", ["built", "submitted"])
-def test_files_follow_buckets_and_their_rows_are_sorted(spark, request, samples, run):
-    config, _ = request.getfixturevalue(run)
+def test_files_follow_buckets_and_rows_are_sorted(spark, request, samples, run):
+    config = request.getfixturevalue(run).config
     names = tables.read(spark, config.table("samples")).inputFiles()
     files = [Path(name.removeprefix("file:")) for name in names]
     folders = Counter((file.parent.parent.name, file.parent.name) for file in files)
-    parts = {(f"split={row['split']}", f"bucket={row['bucket']}") for row in samples}
-    assert folders == Counter(parts)
+    expected = {(f"split={row['split']}", f"bucket={row['bucket']}") for row in samples}
+    assert folders == Counter(expected)
     for file in files:
         table = pq.ParquetFile(file).read(["domain_id", "user_id", "item_id"])
         rows = list(zip(*table.to_pydict().values(), strict=True))
         assert rows == sorted(rows)
 
 
-def test_mistake_ends_the_job_with_one_line_and_exit_code_2(tmp_path):
+def test_user_error_prints_one_line_and_exits_with_2(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(f"root: {tmp_path}\ndata: {{source: csv, path: nowhere.csv}}\n")
     done = submit("local[1]", "pipelines/build_domains.py", "--config", str(config))
@@ -286,50 +316,49 @@ def test_mistake_ends_the_job_with_one_line_and_exit_code_2(tmp_path):
 
 @pytest.fixture(scope="module")
 def rebuilt(spark, make_config, tmp_path_factory):
-    """A labelled log, built, changed and built again: [(summary, tables)] of the two."""
+    """Builds a labelled log, changes it and builds it again; returns both builds."""
     path = tmp_path_factory.mktemp("labelled") / "log.csv"
     columns = ("data.columns.label=stars", "data.positive_at=4")
     config = make_config("csv", path, *columns)
-    results = []
+    builds = []
     for log in (
         "first,i1,a,4\nfirst,i2,a,3.5\nu2,i1,b,5\n",
         "later,i1,a,4\nu2,i1,b,5\nu3,i2,b,1\nu3,i2,c,1\n",
     ):
         path.write_text(f"user,item,domain,stars\n{log}")
         summary = build_domains(spark, config)
-        results.append((summary, {name: rows_of(spark, config, name) for name in TABLES}))
+        builds.append(BuiltTables(summary, {name: rows_of(spark, config, name) for name in TABLES}))
         config.data.domains = ["b", "c"]
-    return results
+    return builds
 
 
-def test_labels_of_the_log_are_kept_and_no_negatives_drawn(rebuilt):
-    summary, held = rebuilt[0]
-    assert summary["samples"] == summary["rows_kept"] == 3
-    assert sorted(row["label"] for row in held["samples"]) == [0.0, 1.0, 1.0]
-    assert {row["ctr_ratio"] for row in held["domains"]} == {None}
+def test_labelled_log_gets_no_negatives(rebuilt):
+    first = rebuilt[0]
+    assert first.summary["samples"] == first.summary["rows_kept"] == 3
+    assert sorted(row["label"] for row in first.rows["samples"]) == [0.0, 1.0, 1.0]
+    assert {row["ctr_ratio"] for row in first.rows["domains"]} == {None}
 
 
-def test_domain_of_one_row_has_it_in_train_and_is_listed_as_short(rebuilt):
-    _, held = rebuilt[0]
-    [row] = [row for row in held["domains"] if row["domain_key"] == "b"]
+def test_domain_of_one_row_is_in_train_and_short(rebuilt):
+    [row] = [row for row in rebuilt[0].rows["domains"] if row["domain_key"] == "b"]
     assert (row["rows_train"], row["rows_val"], row["rows_test"], row["short"]) == (1, 0, 0, True)
 
 
-def test_rebuild_reads_the_changed_input_and_is_one_new_version(rebuilt):
-    (first, _), (later, held) = rebuilt
-    assert later["table_version"] == first["table_version"] + 1
-    assert {row["key"] for row in held["users"]} == {"u2", "u3"}
-    assert later["samples"] == len(held["samples"]) == 3
+def test_rebuild_reads_changed_input_in_one_new_version(rebuilt):
+    first, second = rebuilt
+    assert second.summary["table_version"] == first.summary["table_version"] + 1
+    assert {row["key"] for row in second.rows["users"]} == {"u2", "u3"}
+    assert second.summary["samples"] == len(second.rows["samples"]) == 3
 
 
-def test_chosen_domains_alone_are_built_and_counted(rebuilt):
-    summary, held = rebuilt[1]
-    assert {row["domain_key"] for row in held["domains"]} == {"b", "c"}
+def test_only_chosen_domains_are_built(rebuilt):
+    summary = rebuilt[1].summary
+    assert {row["domain_key"] for row in rebuilt[1].rows["domains"]} == {"b", "c"}
     assert (summary["rows_in"], summary["rows_kept"], summary["domains"]) == (3, 3, 2)
 
 
-def test_log_that_brings_its_split_and_events_keeps_both(spark, make_config, tmp_path):
-    """The same pair in two splits, as in the published splits of Amazon's reviews."""
+def test_split_and_events_of_the_log_are_kept(spark, make_config, tmp_path):
+    """A pair may be in two splits, as in the published splits of Amazon's reviews."""
     rows = [("u1", "i1", "1", "train", "0"), ("u1", "i1", "1", "test", "1"), ("u2", "i1", "0", "val", "2")]
     lines = [",".join((user, item, "a", *rest)) for user, item, *rest in [*rows, ("u3", "i3", "0", "dev", "3")]]
     (tmp_path / "log.csv").write_text("\n".join(["user,item,domain,label,part,row", *lines, ""]))
@@ -337,12 +366,12 @@ def test_log_that_brings_its_split_and_events_keeps_both(spark, make_config, tmp
     config = make_config("csv", tmp_path / "log.csv", columns)
     summary = build_domains(spark, config)
     assert (summary["rows_kept"], summary["rows_rejected"], summary["samples"]) == (3, 1, 3)
-    users, items = ({row["id"]: row["key"] for row in rows_of(spark, config, name)} for name in ("users", "items"))
-    found = {
+    users, items = (key_by_id(spark, config, name) for name in ("users", "items"))
+    samples = {
         (users[row["user_id"]], items[row["item_id"]], row["label"], row["split"])
         for row in rows_of(spark, config, "samples")
     }
-    assert found == {(user, item, float(label), split) for user, item, label, split, _ in rows}
+    assert samples == {(user, item, float(label), split) for user, item, label, split, _ in rows}
 
 
 @pytest.mark.parametrize(
@@ -367,7 +396,7 @@ def test_log_that_brings_its_split_and_events_keeps_both(spark, make_config, tmp
     ],
     ids=["empty", "no such domain", "all rejected", "label"],
 )
-def test_log_that_cannot_be_used_is_a_mistake_in_one_line(spark, make_config, tmp_path, text, settings, message):
+def test_unusable_log_is_a_user_error_of_one_line(spark, make_config, tmp_path, text, settings, message):
     (tmp_path / "log.csv").write_text(f"user,item,domain,label\n{text}")
     config = make_config("csv", tmp_path / "log.csv", "data.columns.label=label", *settings)
     with pytest.raises(UserError, match=message) as caught:
@@ -380,13 +409,13 @@ def test_log_that_cannot_be_used_is_a_mistake_in_one_line(spark, make_config, tm
     ("category", "ratio", "positives", "samples"),
     [("Gift_Cards", 0.32, 2965, 11_951), ("Magazine_Subscriptions", 0.21, 2311, 13_103)],
 )
-def test_amazon_sizes_are_the_published_ones(spark, make_config, category, ratio, positives, samples):
+def test_amazon_has_the_published_sizes(spark, make_config, category, ratio, positives, samples):
     config = make_config("amazon", AMAZON, f"data.ctr_ratio={ratio}", f"data.domains=[{category}]")
     summary = build_domains(spark, config)
     assert (summary["rows_kept"], summary["samples"]) == (positives, samples)
 
 
-def test_vectors_of_the_source_become_tables_that_the_model_can_name(spark, make_config, tmp_path):
+def test_vectors_of_the_source_become_tables(spark, make_config, tmp_path):
     clicks = [(user, item, theme) for user in range(6) for item in range(5) for theme in "ab" if (user + item) % 3]
     lines = ["user_id,item_id,theme_id", *(f"{user},{item},{theme}" for user, item, theme in clicks * 2), "99,0,a"]
     (tmp_path / "theme_click_log.csv").write_text("\n".join(lines))
@@ -404,26 +433,26 @@ def test_vectors_of_the_source_become_tables_that_the_model_can_name(spark, make
     assert tables.read(spark, config.model.item_vectors).count() == 5
 
 
-def test_a_user_in_ten_thousand_domains_is_in_all_of_them(spark, make_config, tmp_path):
+def test_user_may_be_in_ten_thousand_domains(spark, make_config, tmp_path):
     lines = [f"everywhere,i{domain % 7},d{domain},{domain % 2}" for domain in range(10_000)]
     (tmp_path / "log.csv").write_text("\n".join(["user,item,domain,label", *lines, ""]))
     config = make_config("csv", tmp_path / "log.csv", "data.columns={label: label}", "data.bucket_rows=2000")
     summary = build_domains(spark, config)
     assert (summary["samples"], summary["domains"], summary["users"]) == (10_000, 10_000, 1)
-    found = tables.read(spark, config.table("domains"))
-    assert found.where("rows_train != 1 OR users != 1").count() == 0
-    assert found.groupBy("first_bucket").count().agg({"count": "max"}).first()[0] <= 2001
+    domains = tables.read(spark, config.table("domains"))
+    assert domains.where("rows_train != 1 OR users != 1").count() == 0
+    assert domains.groupBy("first_bucket").count().agg({"count": "max"}).first()[0] <= 2001
 
 
 @pytest.fixture
 def small_broadcasts(spark):
-    """Spark itself collects what it takes for small, up to a bound, and sends it to all tasks."""
+    """Lowers the size up to which Spark collects a table to broadcast it."""
     spark.conf.set("spark.sql.autoBroadcastJoinThreshold", "64k")
     yield
     spark.conf.unset("spark.sql.autoBroadcastJoinThreshold")
 
 
-def test_nothing_is_collected_to_the_driver(spark, make_config, tmp_path, small_broadcasts):
+def test_build_collects_no_rows_to_the_driver(spark, make_config, tmp_path, small_broadcasts):
     rows = 8_000
     keys = [random.Random(number).randbytes(100).hex() for number in range(rows)]
     domains = [f"domain {number % 3}" for number in range(rows)]

@@ -1,4 +1,4 @@
-"""The reports in sql/reports, on the tables that the jobs leave."""
+"""Runs the reports of sql/reports on the tables of a build and an evaluation."""
 
 import pytest
 
@@ -23,19 +23,19 @@ def report(spark, config, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_report_runs_on_what_the_jobs_leave(spark, evaluated, name):
-    found = report(spark, evaluated, name)
-    assert bool(found) == (name not in ("rejects", "vanished_domains"))
+def test_every_report_runs_on_the_tables_of_the_jobs(spark, evaluated, name):
+    rows = report(spark, evaluated, name)
+    assert bool(rows) == (name not in ("rejects", "vanished_domains"))
 
 
-def test_domains_by_size_count_every_domain_and_sample_once(spark, evaluated):
-    found = report(spark, evaluated, "domains_by_size")
-    assert [row["samples_from"] for row in found] == [1, 10, 100]
-    assert [row["domains"] for row in found] == [2, 8, 2]
-    assert sum(row["samples"] for row in found) == tables.read(spark, evaluated.table("samples")).count()
+def test_domains_by_size_counts_each_domain_and_sample_once(spark, evaluated):
+    rows = report(spark, evaluated, "domains_by_size")
+    assert [row["samples_from"] for row in rows] == [1, 10, 100]
+    assert [row["domains"] for row in rows] == [2, 8, 2]
+    assert sum(row["samples"] for row in rows) == tables.read(spark, evaluated.table("samples")).count()
 
 
-def test_vanished_domains_are_those_of_the_version_before(spark, evaluated):
+def test_vanished_domains_compares_with_an_earlier_version(spark, evaluated):
     path = evaluated.table("domains")
     before = tables.version(path)
     spark.sql(f"DELETE FROM delta.`{path}` WHERE domain_key = 'domain 3'")

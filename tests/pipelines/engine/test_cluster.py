@@ -1,4 +1,4 @@
-"""Training where driver and executors are processes of their own, as on a cluster."""
+"""Trains with driver and executors in separate processes, as on a cluster."""
 
 import json
 
@@ -10,7 +10,7 @@ from training.data.snapshot import take_snapshot
 from training.errors import UserError
 
 
-def test_executors_of_a_standalone_master_train(built, tmp_path):
+def test_executors_of_a_standalone_cluster_train(built, tmp_path):
     settings = [built.copy(tmp_path), "framework.name=joint_dr"]
     job = ["--conf", "spark.executor.cores=1", "pipelines/train_on_spark.py", "--config", built.config_path]
     with standalone(tmp_path / "work") as master:
@@ -22,7 +22,7 @@ def test_executors_of_a_standalone_master_train(built, tmp_path):
     assert trained["samples"] == 2 * sum(snapshot.rows_by_bucket("train").values())
 
 
-def test_more_ranks_than_the_cluster_has_cores_are_told_and_not_waited_for(built, tmp_path, monkeypatch):
+def test_more_ranks_than_cores_is_an_error_at_once(built, tmp_path, monkeypatch):
     monkeypatch.setenv("HOROVOD_SPARK_START_TIMEOUT", "5")
     options = ["--conf", "spark.default.parallelism=3", "pipelines/train_on_spark.py", "--config", built.config_path]
     done = submit("local[2]", *options, built.copy(tmp_path))
@@ -30,6 +30,6 @@ def test_more_ranks_than_the_cluster_has_cores_are_told_and_not_waited_for(built
     assert "error: the cluster had no 3 cores free within 5 s" in done.stderr
 
 
-def test_a_users_mistake_on_an_executor_is_told_by_the_driver(spark, built):
+def test_driver_reports_a_user_error_of_an_executor(spark, built):
     with pytest.raises(UserError, match="training.device is cuda, but torch finds no GPU"):
         train_on_spark(spark, built.config("training.device=cuda"))

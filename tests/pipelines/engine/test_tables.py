@@ -1,3 +1,5 @@
+"""Tests the definitions of the tables in sql/tables, and reading and writing them."""
+
 import pytest
 from chispa import assert_df_equality
 from delta.tables import DeltaTable
@@ -6,6 +8,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql.types import StructField, StructType
 
 from pipelines.engine import tables
+from training.column_names import IDS
 
 NAMES = sorted(file.name.removesuffix(".sql") for file in (tables.SQL / "tables").iterdir())
 ITEMS = "key STRING, id BIGINT"
@@ -13,7 +16,7 @@ ITEMS = "key STRING, id BIGINT"
 
 @pytest.fixture(scope="module")
 def made(spark, tmp_path_factory):
-    """Paths of all tables, empty, by name."""
+    """Creates every table, empty, and returns the paths by name."""
     folder = tmp_path_factory.mktemp("a folder")
     paths = {name: str(folder / name) for name in NAMES}
     for name, path in paths.items():
@@ -21,12 +24,12 @@ def made(spark, tmp_path_factory):
     return paths
 
 
-def test_the_tables_of_the_contract_are_defined():
+def test_all_tables_of_the_contract_are_defined():
     assert {"samples", "domains", "users", "items", "rejects", "domain_parameters"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_table_is_made_empty_and_without_deletion_vectors(spark, made, name):
+def test_new_table_is_empty_and_without_deletion_vectors(spark, made, name):
     assert tables.read(spark, made[name]).count() == 0
     properties = DeltaTable.forPath(spark, made[name]).detail().first()["properties"]
     assert properties["delta.enableDeletionVectors"] == "false"
@@ -43,9 +46,6 @@ DOMAIN = {
     **{"positives_train": 0, "positives_val": 0, "positives_test": 0, "users": 1, "items": 1},
     **{"ctr_ratio": None, "head": False, "first_bucket": 0, "buckets": 1, "short": False},
 }
-
-
-IDS = ("domain_id", "user_id", "item_id")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_table_refuses_a_bad_row(spark, made, name, row, broken):
     assert tables.read(spark, made[name]).count() == 0
 
 
-def test_table_takes_a_good_row(spark, tmp_path):
+def test_table_accepts_a_good_row(spark, tmp_path):
     for name, row in (("samples", SAMPLE), ("domains", DOMAIN)):
         path = str(tmp_path / name)
         tables.create_table(spark, name, path)
@@ -80,17 +80,17 @@ def test_table_takes_a_good_row(spark, tmp_path):
         assert_df_equality(tables.read(spark, path), frame, ignore_nullable=True)
 
 
-def test_a_table_is_made_where_its_first_commit_was_cut_off(spark, tmp_path):
+def test_table_is_created_after_an_unfinished_first_commit(spark, tmp_path):
     log = tmp_path / "items" / "_delta_log"
     (log / "_staged_commits").mkdir(parents=True)
-    torn = ".00000000000000000000.json.474e83cc.tmp"  # as a full disk leaves it
-    for name in (torn, f".{torn}.crc"):
+    temporary = ".00000000000000000000.json.474e83cc.tmp"  # left behind by a full disk
+    for name in (temporary, f".{temporary}.crc"):
         (log / name).touch()
     tables.create_table(spark, "items", str(tmp_path / "items"))
     assert tables.read(spark, str(tmp_path / "items")).count() == 0
 
 
-def test_second_create_keeps_the_table_and_overwrite_is_one_version(spark, tmp_path):
+def test_create_keeps_an_existing_table_and_overwrite_is_one_commit(spark, tmp_path):
     path = str(tmp_path / "items")
     tables.overwrite(spark.createDataFrame([("b/c d", 0)], ITEMS), "items", path)
     first = tables.version(path)
@@ -102,12 +102,12 @@ def test_second_create_keeps_the_table_and_overwrite_is_one_version(spark, tmp_p
     assert [tuple(row) for row in tables.read(spark, path).collect()] == [("x", 0)]
 
 
-def test_a_statement_has_no_comment_lines():
+def test_statement_has_no_comment_lines():
     create = tables.statement("tables/items", table="delta.`/a path`", features="")
     assert create.startswith("CREATE TABLE delta.`/a path` (")
     assert "--" not in create
 
 
-def test_statement_with_a_placeholder_left_open_is_an_error():
+def test_statement_with_an_open_placeholder_is_an_error():
     with pytest.raises(KeyError, match="counts"):
         tables.statement("queries/domains", plan="plan")

@@ -1,4 +1,4 @@
-"""What a build has written is read only when its checks have passed."""
+"""Tests that tables are published only after they pass the checks."""
 
 import shutil
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sound(spark, make_config, log):
-    """The config of tables that passed their checks."""
+    """Builds tables that pass the checks, and returns their config."""
     config = make_config("csv", log, *SETTINGS)
     build_domains.build(spark, config)
     return config
@@ -35,7 +35,7 @@ def sound(spark, make_config, log):
 
 @pytest.fixture
 def copied(sound, log, tmp_path):
-    """The config of tables like these, which a test may change, as it may the log."""
+    """Copies the tables of `sound`, and returns the config; a test may change these tables and the log."""
     shutil.copytree(f"{sound.root}/tables", tmp_path / "tables")
     yield replace(sound, root=str(tmp_path))
     (log / "2.csv").unlink(missing_ok=True)
@@ -43,14 +43,14 @@ def copied(sound, log, tmp_path):
 
 
 def write_log(path, domain="a", labels=2):
-    """A folder, which it returns, with a log of twenty rows of one domain: the first of so many is a 0, then 1."""
+    """Writes twenty rows of one domain to the folder `path`; every `labels`-th row has label 0, the others 1."""
     rows = [f"{domain},u{n % 5},i{n},{int(n % labels > 0)},{n}\n" for n in range(20)]
     (path / "1.csv").write_text("domain,user,item,label,time\n" + "".join(rows))
     return path
 
 
 def one_row_more(describe):
-    """Lets a function that describes domains count a training row that is not there."""
+    """Wraps a function that describes domains, so that it counts one training row too many."""
 
     def describe_wrongly(*arguments):
         described = describe(*arguments)
@@ -61,7 +61,7 @@ def one_row_more(describe):
 
 @contextmanager
 def edited(spark, config, table, statement):
-    """Changes a table for the time of the block."""
+    """Changes a table inside the block."""
     path = config.table(table)
     before = tables.version(path)
     spark.sql(statement.format(f"delta.`{path}`"))
@@ -69,7 +69,7 @@ def edited(spark, config, table, statement):
     tables.restore(spark, path, before)
 
 
-def test_a_build_that_fails_a_check_is_not_read_and_the_next_one_is(spark, copied, monkeypatch):
+def test_build_that_fails_a_check_is_not_published(spark, copied, monkeypatch):
     published = published_versions(copied)
     with monkeypatch.context() as patch:
         patch.setattr(build_domains, "describe_domains", one_row_more(build_domains.describe_domains))
@@ -84,7 +84,7 @@ def test_a_build_that_fails_a_check_is_not_read_and_the_next_one_is(spark, copie
     assert published_versions(copied)["samples"] == tables.version(copied.table("samples"))
 
 
-def test_a_first_build_that_fails_a_check_leaves_nothing_to_train_on(spark, make_config, log, monkeypatch):
+def test_failed_first_build_leaves_nothing_to_train_on(spark, make_config, log, monkeypatch):
     config = make_config("csv", log, *SETTINGS)
     monkeypatch.setattr(build_domains, "describe_domains", one_row_more(build_domains.describe_domains))
     with pytest.raises(UserError, match="failed the check"):
@@ -93,8 +93,8 @@ def test_a_first_build_that_fails_a_check_leaves_nothing_to_train_on(spark, make
         train(config)
 
 
-def test_growth_that_is_refused_is_taken_back_by_the_next_one(spark, copied, log, monkeypatch):
-    """And rows that somebody deleted before it stay away."""
+def test_next_build_undoes_a_failed_incremental_build(spark, copied, log, monkeypatch):
+    """Rows that were deleted before the failed build stay deleted."""
     config = replace(copied, data=replace(copied.data, incremental=True))
     spark.sql(f"DELETE FROM delta.`{config.table('samples')}` WHERE user_id = 0")
     published = published_versions(config)
@@ -118,12 +118,12 @@ def test_growth_that_is_refused_is_taken_back_by_the_next_one(spark, copied, log
     assert len(take_snapshot(config).domains) == 2
 
 
-def test_of_two_builds_at_once_one_is_published_and_the_other_refused(spark, copied, monkeypatch):
+def test_of_two_concurrent_builds_only_one_is_published(spark, copied, monkeypatch):
     published = []
 
     def meanwhile(*_):
         monkeypatch.undo()
-        spark.catalog.clearCache()  # another process would have none of this one's frames
+        spark.catalog.clearCache()  # another process does not see the frames of this one
         build_domains.build(spark.newSession(), copied)
         published.append(published_versions(copied))
 
@@ -133,14 +133,14 @@ def test_of_two_builds_at_once_one_is_published_and_the_other_refused(spark, cop
     assert published_versions(copied) == published[0]
 
 
-def test_rows_that_somebody_deletes_are_gone_for_the_trainer(spark, sound):
+def test_trainer_does_not_read_deleted_rows(spark, sound):
     with edited(spark, sound, "samples", "DELETE FROM {} WHERE user_id = 0"):
         rows = take_snapshot(sound).rows_by_bucket("train")
-        there = tables.read(spark, sound.table("samples")).where("split = 'train'").count()
-        assert sum(rows.values()) == there < 12
+        stored = tables.read(spark, sound.table("samples")).where("split = 'train'").count()
+        assert sum(rows.values()) == stored < 12
 
 
-def test_a_pair_that_comes_twice_in_a_bucket_is_an_error():
+def test_repeated_pair_in_a_bucket_is_an_error():
     columns = {"domain_id": [1, 1, 2], "user_id": [5, 5, 5], "item_id": [7, 7, 7], "bucket": [3, 3, 3]}
     refuse_doubles(pa.table({**columns, "item_id": [7, 8, 7]}))
     with pytest.raises(RuntimeError, match=r"bucket 3 of the samples holds 1 repeated \(domain, user, item\)"):
@@ -154,9 +154,7 @@ def test_a_pair_that_comes_twice_in_a_bucket_is_an_error():
         ("a", 20, r"the share of positives moved by .*: \d+", {"label_rate": 0.5}),
     ],
 )
-def test_a_log_that_is_not_like_the_last_one_is_not_published_unless_allowed_or_set_otherwise(
-    spark, copied, log, domain, labels, problem, allowed
-):
+def test_log_unlike_the_last_one_is_published_only_if_allowed(spark, copied, log, domain, labels, problem, allowed):
     published = published_versions(copied)
     write_log(log, domain, labels)
     with pytest.raises(UserError, match=problem):
@@ -164,7 +162,7 @@ def test_a_log_that_is_not_like_the_last_one_is_not_published_unless_allowed_or_
     assert published_versions(copied) == published
     build_domains.require_sound(spark, replace(copied, checks=replace(copied.checks, **allowed)))
     with_other_settings = replace(copied, data=replace(copied.data, domains=[domain]))
-    build_domains.require_sound(spark, with_other_settings)  # which are not held against the last one
+    build_domains.require_sound(spark, with_other_settings)  # builds with other settings are not compared
 
 
 @pytest.mark.parametrize(
@@ -174,6 +172,6 @@ def test_a_log_that_is_not_like_the_last_one_is_not_published_unless_allowed_or_
         ("items", "DELETE FROM {} WHERE id >= 18", "lack ids of the samples: 1"),
     ],
 )
-def test_tables_that_do_not_fit_together_fail(spark, sound, table, change, problem):
+def test_inconsistent_tables_fail_a_check(spark, sound, table, change, problem):
     with edited(spark, sound, table, change), pytest.raises(UserError, match=problem):
         build_domains.require_sound(spark, sound)

@@ -1,3 +1,5 @@
+"""Tests parsing, rejects and duplicates."""
+
 import json
 
 import pytest
@@ -18,7 +20,7 @@ def good(label, time, event=None, user="u1"):
     return (user, "i1", "a", label, time, event, "{}", None, None)
 
 
-def test_each_fault_is_marked_with_its_column_and_reason(spark):
+def test_each_fault_is_reported_with_column_and_reason(spark):
     raw = [
         ("u1", "i1", "a", "1", "5", None),
         (None, "i1", "a", "1", "5", None),
@@ -49,7 +51,7 @@ def test_each_fault_is_marked_with_its_column_and_reason(spark):
     assert_df_equality(parsed, spark.createDataFrame(expected, FAULTS), ignore_nullable=True)
 
 
-def test_time_is_a_number_or_a_timestamp_in_utc_and_may_be_absent(spark):
+def test_time_is_a_number_or_a_utc_timestamp_or_null(spark):
     times = ["86400", "1970-01-02", "1970-01-02 00:00:00.5", "1970-01-02T02:00:00+02:00", None]
     raw = spark.createDataFrame([("u1", "i1", "a", "1", time, None) for time in times], RAW)
     expected = [(86400.0, None), (86400.0, None), (86400.5, None), (86400.0, None), (None, None)]
@@ -58,7 +60,7 @@ def test_time_is_a_number_or_a_timestamp_in_utc_and_may_be_absent(spark):
     )
 
 
-def test_threshold_turns_values_into_labels_and_keeps_faults(spark):
+def test_threshold_turns_numbers_into_labels_and_keeps_faults(spark):
     raw = spark.createDataFrame([("u1", "i1", "a", v, None, None) for v in ("4", "3.5", "x", "NaN")], RAW)
     expected = [(1.0, None), (0.0, None), (None, "not a number"), (None, "not a number")]
     assert_df_equality(
@@ -67,7 +69,7 @@ def test_threshold_turns_values_into_labels_and_keeps_faults(spark):
     )
 
 
-def test_log_without_labels_holds_positives(spark):
+def test_rows_of_a_log_without_labels_are_positives(spark):
     raw = spark.createDataFrame([("u1", "i1", "a", None)], "user STRING, item STRING, domain STRING, _malformed STRING")
     parsed = parse(raw).select("label", "time", "event", "reason")
     expected = spark.createDataFrame(
@@ -76,13 +78,13 @@ def test_log_without_labels_holds_positives(spark):
     assert_df_equality(parsed, expected, ignore_nullable=True)
 
 
-def test_keys_stay_as_they_were_written(spark):
+def test_keys_stay_as_written(spark):
     raw = spark.createDataFrame([("007", "12x", "b/c d", "1", None, None)], RAW)
     expected = spark.createDataFrame([("007", "12x", "b/c d")], "user STRING, item STRING, domain STRING")
     assert_df_equality(parse(raw).select("user", "item", "domain"), expected)
 
 
-def test_split_of_the_log_is_kept_and_another_word_is_rejected(spark):
+def test_split_of_the_log_is_kept_and_other_words_rejected(spark):
     rows = [("u", "i", "d", split, None) for split in ("train", "val", "test", "dev", None)]
     raw = spark.createDataFrame(rows, "user STRING, item STRING, domain STRING, split STRING, _malformed STRING")
     fault = ("split", "not train, val or test")
@@ -91,7 +93,7 @@ def test_split_of_the_log_is_kept_and_another_word_is_rejected(spark):
     assert_df_equality(parsed, spark.createDataFrame(expected, "split STRING, column STRING, reason STRING"))
 
 
-def test_rejects_hold_the_raw_row_and_only_bad_rows(spark):
+def test_rejects_hold_the_raw_row_of_bad_rows_only(spark):
     raw = spark.createDataFrame([("u1", "i1", "a", "1", None, None), ("u1", "i1", "a", "1.0.0", "7", None)], RAW)
     [reject] = rejects(parse(raw)).collect()
     assert json.loads(reject["row"]) == {
@@ -116,7 +118,7 @@ def test_rejects_hold_the_raw_row_and_only_bad_rows(spark):
     ],
     ids=["latest", "latest first", "tie", "no time is the earliest", "no times", "before the epoch"],
 )
-def test_of_equal_rows_the_latest_is_kept_and_of_ties_the_larger_label(spark, rows, label):
+def test_latest_duplicate_is_kept_and_ties_take_the_larger_label(spark, rows, label):
     parsed = spark.createDataFrame(rows, PARSED)
     expected = spark.createDataFrame(
         [("a", "u1", "i1", label, 2)], "domain STRING, user STRING, item STRING, label DOUBLE, copies BIGINT"
@@ -125,7 +127,7 @@ def test_of_equal_rows_the_latest_is_kept_and_of_ties_the_larger_label(spark, ro
         assert_df_equality(deduplicate(log).drop("time", "split"), expected, ignore_nullable=True)
 
 
-def test_rows_of_other_events_are_samples_of_their_own(spark):
+def test_rows_with_different_events_are_separate_samples(spark):
     rows = [good(1.0, 1.0, "5.0"), good(1.0, 2.0, "5.0"), good(1.0, 1.0, "4.0")]
     expected = [("a", "u1", "i1", 2.0, 1.0, 2), ("a", "u1", "i1", 1.0, 1.0, 1)]
     assert_df_equality(
@@ -138,7 +140,7 @@ def test_rows_of_other_events_are_samples_of_their_own(spark):
     )
 
 
-def test_rows_in_are_kept_or_rejected_or_duplicates(spark):
+def test_each_row_is_kept_rejected_or_duplicate(spark):
     raw = [
         ("u1", "i1", "a", "1", "1", None),
         ("u1", "i1", "a", "0", "2", None),
@@ -147,6 +149,6 @@ def test_rows_in_are_kept_or_rejected_or_duplicates(spark):
         ("u1", "i1", "a", "", "1", None),
     ]
     parsed = parse(spark.createDataFrame(raw, RAW))
-    kept = deduplicate(parsed).collect()
-    copies = sum(row["copies"] for row in kept)
-    assert (len(kept), copies - len(kept), rejects(parsed).count()) == (2, 1, 2)
+    clean = deduplicate(parsed).collect()
+    copies = sum(row["copies"] for row in clean)
+    assert (len(clean), copies - len(clean), rejects(parsed).count()) == (2, 1, 2)

@@ -1,9 +1,10 @@
-"""Further features: each step on a few rows, then whole builds held against plain Python, then the whole chain."""
+"""Tests features: each step on a few rows, then whole builds against plain loops, then all jobs."""
 
 import copy
 import math
 import shutil
 from collections import defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +33,7 @@ from pipelines.score import score
 from pipelines.sources import read_log
 from pipelines.tasks.model_key import ModelKey, open_theta
 from tests.support.settings import FRAMEWORK
-from training.config import DataConfig, FeatureConfig, load_config
+from training.config import Config, DataConfig, FeatureConfig, load_config
 from training.data.petastorm_reader import read_buckets
 from training.data.schema import Feature
 from training.data.snapshot import take_snapshot
@@ -72,7 +73,7 @@ def check(frame, rows, schema):
         (FeatureConfig(kind="sequence"), [], [], "ARRAY<STRING> ARRAY<STRING>"),
     ],
 )
-def test_value_is_typed_by_its_kind(spark, feature, raw, value, kinds):
+def test_value_has_the_type_of_its_kind(spark, feature, raw, value, kinds):
     before, after = kinds.split()
     row = ("u", "i", "d", raw, None)
     log = frame_of(spark, [row], f"user STRING, item STRING, domain STRING, x {before}, _malformed STRING")
@@ -81,13 +82,13 @@ def test_value_is_typed_by_its_kind(spark, feature, raw, value, kinds):
 
 
 @pytest.mark.parametrize("value", ["12x", "", "NaN", "Infinity", "1e999"])
-def test_dense_value_that_is_no_number_is_rejected(spark, value):
+def test_dense_value_must_be_a_number(spark, value):
     row = ("u", "i", "d", value, None)
     log = frame_of(spark, [row], "user STRING, item STRING, domain STRING, x STRING, _malformed STRING")
     check(parse(log, features=NUMBER), [("x", "not a number")], "column STRING, reason STRING")
 
 
-def test_latest_value_that_is_there_counts_and_of_a_tie_the_largest(spark):
+def test_latest_non_null_value_wins_and_ties_take_the_largest(spark):
     rows = [
         ("u1", 1.0, "x", ["a"], 1.0),
         ("u1", 2.0, None, ["b", "c"], 2.0),
@@ -95,13 +96,13 @@ def test_latest_value_that_is_there_counts_and_of_a_tie_the_largest(spark):
         ("u1", None, "y", ["z"], 99.0),
         ("u2", None, None, None, None),
     ]
-    kept = frame_of(spark, rows, "user STRING, time DOUBLE, city STRING, genres ARRAY<STRING>, age DOUBLE")
+    clean = frame_of(spark, rows, "user STRING, time DOUBLE, city STRING, genres ARRAY<STRING>, age DOUBLE")
     expected = [("u1", "x", ["b", "c"], 9.0), ("u2", None, None, None)]
-    found = latest_values(kept, "user", ["city", "genres", "age"])
-    check(found, expected, "key STRING, city STRING, genres ARRAY<STRING>, age DOUBLE")
+    latest = latest_values(clean, "user", ["city", "genres", "age"])
+    check(latest, expected, "key STRING, city STRING, genres ARRAY<STRING>, age DOUBLE")
 
 
-def test_ids_of_a_vocabulary_are_dense_from_1_and_the_same_under_any_partitioning(spark, shuffle_partitions):
+def test_vocabulary_ids_are_dense_and_independent_of_partitioning(spark, shuffle_partitions):
     features = {"city": FeatureConfig(kind="category"), "tags": FeatureConfig(kind="list", of="item")} | NUMBER
     rows = [(f"c{n % 40}", 1.0) for n in range(90)] + [(None, None)]
     lists = [([f"t{n % 7}", f"t{n % 5}"],) for n in range(20)] + [(None,), ([],)]
@@ -109,14 +110,15 @@ def test_ids_of_a_vocabulary_are_dense_from_1_and_the_same_under_any_partitionin
         "row": frame_of(spark, rows, "city STRING, x DOUBLE"),
         "item": frame_of(spark, lists, "tags ARRAY<STRING>"),
     }
-    found = []
+    results = []
     for partitions in (1, 7):
         shuffle_partitions(partitions)
-        parted = {owner: frame.repartition(partitions) for owner, frame in values.items()}
-        found.append(sorted(map(tuple, vocabulary_ids(parted, features, spark, DataFrame.persist).collect())))
-    assert found[0] == found[1]
+        repartitioned = {owner: frame.repartition(partitions) for owner, frame in values.items()}
+        vocabulary = vocabulary_ids(repartitioned, features, spark, DataFrame.persist)
+        results.append(sorted(map(tuple, vocabulary.collect())))
+    assert results[0] == results[1]
     ids = defaultdict(dict)
-    for feature, key, number in found[0]:
+    for feature, key, number in results[0]:
         ids[feature][key] = number
     assert {name: set(keys) for name, keys in ids.items()} == {
         "city": {f"c{n}" for n in range(40)},
@@ -125,12 +127,12 @@ def test_ids_of_a_vocabulary_are_dense_from_1_and_the_same_under_any_partitionin
     assert all(sorted(keys.values()) == list(range(1, len(keys) + 1)) for keys in ids.values())
 
 
-def test_moments_are_exact_and_the_same_under_any_partitioning(spark):
+def test_moments_are_exact_and_independent_of_partitioning(spark):
     values = np.random.default_rng(0).normal(1995, 10, 1000)
     frame = frame_of(spark, [(float(value),) for value in values] + [(None,)], "x DOUBLE")
-    found = [dense_moments(frame.repartition(partitions), NUMBER)["x"] for partitions in (1, 2, 7)]
-    assert found[0] == found[1] == found[2]
-    assert found[0] == pytest.approx((values.mean(), values.std()), rel=1e-9)
+    results = [dense_moments(frame.repartition(partitions), NUMBER)["x"] for partitions in (1, 2, 7)]
+    assert results[0] == results[1] == results[2]
+    assert results[0] == pytest.approx((values.mean(), values.std()), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_moments_are_exact_and_the_same_under_any_partitioning(spark):
     [([0.1] * 10, (0.1, 0)), ([0.0, 0.0], (0, 0)), ([None], (0, 0)), ([], (0, 0)), ([1e300, -1e300], (0, 1e300))],
     ids=["constant", "zeros", "nulls", "no rows", "large"],
 )
-def test_moments_of_a_constant_and_at_the_ends(spark, values, expected):
+def test_moments_of_constant_missing_and_large_values(spark, values, expected):
     mean, deviation = dense_moments(frame_of(spark, [(value,) for value in values], "x DOUBLE"), NUMBER)["x"]
     assert (mean, deviation) == (pytest.approx(expected[0]), expected[1])
 
@@ -175,7 +177,7 @@ def test_values_become_numbers_without_nulls(spark):
     assert column_definitions(features).startswith("city BIGINT NOT NULL, age FLOAT NOT NULL, size FLOAT NOT NULL, ")
 
 
-def test_sequence_is_filled_up_with_the_item_of_the_row(spark):
+def test_sequence_is_padded_with_the_item_of_the_row(spark):
     samples = frame_of(
         spark, [(7, [3, 0, 0], 1), (8, [0, 3, 9], 3)], "item_id BIGINT, seen ARRAY<BIGINT>, seen_length INT"
     )
@@ -187,7 +189,7 @@ def read(spark, path, **features):
     return read_log(spark, DataConfig(source="parquet", path=str(path), features=features))
 
 
-def test_source_hands_out_the_columns_of_features_as_strings_or_arrays_of_strings(spark, tmp_path):
+def test_source_returns_features_as_strings_or_arrays_of_strings(spark, tmp_path):
     rows = [("u", "i", "d", 7, [1, 2], 1.5)]
     frame_of(
         spark, rows, "user STRING, item STRING, domain STRING, c INT, seen ARRAY<INT>, `a b` DOUBLE"
@@ -208,11 +210,11 @@ def test_source_hands_out_the_columns_of_features_as_strings_or_arrays_of_string
         (FeatureConfig(kind="category"), r'/log has no column "x": it has user, item, domain, seen$'),
         (
             FeatureConfig(kind="category", column="seen"),
-            r'/log: column "seen" holds arrays, and a category has one value: set data.features.x.kind to list or seq',
+            r'/log: column "seen" holds arrays, but a category has one value: set data.features.x.kind to list or seq',
         ),
     ],
 )
-def test_column_that_cannot_be_the_feature_is_named(spark, tmp_path, feature, message):
+def test_unsuitable_column_of_a_feature_is_named(spark, tmp_path, feature, message):
     rows = [("u", "i", "d", [1, 2])]
     frame_of(spark, rows, "user STRING, item STRING, domain STRING, seen ARRAY<INT>").write.parquet(
         str(tmp_path / "log")
@@ -221,7 +223,7 @@ def test_column_that_cannot_be_the_feature_is_named(spark, tmp_path, feature, me
         read(spark, tmp_path / "log", x=feature)
 
 
-# Whole builds: a log of 260 rows in seven domains.
+# Whole builds, of a log of 260 rows in seven domains.
 
 FEATURES = {
     "city": {"kind": "category", "of": "user"},
@@ -269,7 +271,7 @@ def log_rows():
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
-    """A function (features, columns, *settings) -> config of a build of the log in a new folder."""
+    """Returns a function (features, columns, *settings) that writes the log to a new folder and returns a config."""
 
     def make_config(features, columns, *settings):
         folder = tmp_path_factory.mktemp("featured")
@@ -293,7 +295,7 @@ def make(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def labelled(spark, make):
-    """The log with its labels and all features, built."""
+    """Builds the log with its labels and all features."""
     config = make(FEATURES | OF_ROWS, {"label": "label", "time": "time"})
     build_domains(spark, config)
     return config
@@ -301,7 +303,7 @@ def labelled(spark, make):
 
 @pytest.fixture(scope="module")
 def drawn(spark, make):
-    """The log as positives, with the features of users and items, built."""
+    """Builds the log without labels, with the features of users and items."""
     config = make(FEATURES, {"time": "time"})
     build_domains(spark, config)
     return config
@@ -311,13 +313,13 @@ def rows_of(spark, config, name):
     return tables.read(spark, config.table(name)).collect()
 
 
-def kept_rows():
-    """The latest row of each (domain, user, item)."""
+def latest_rows():
+    """Returns the latest row of each (domain, user, item)."""
     return {(row["domain"], row["user"], row["item"]): row for row in log_rows()}
 
 
 class Reference:
-    """What the numbers must be, by plain loops over the log, from the keys' ids in the tables."""
+    """Computes the encoded features by plain loops over the log, with the ids in the tables."""
 
     def __init__(self, spark, config):
         self.ids = defaultdict(dict)
@@ -327,15 +329,15 @@ class Reference:
             name: {row["key"]: row["id"] for row in rows_of(spark, config, name)} for name in ("users", "items")
         }
         self.domains = {row["domain_key"]: row["domain_id"] for row in rows_of(spark, config, "domains")}
-        self.kept = kept_rows()
+        self.rows = latest_rows()
 
     def latest(self, owner, key, column):
-        found = [row[column] for row in sorted(self.kept.values(), key=lambda row: row["time"]) if row[owner] == key]
-        return next((value for value in reversed(found) if value is not None), None)
+        values = [row[column] for row in sorted(self.rows.values(), key=lambda row: row["time"]) if row[owner] == key]
+        return next((value for value in reversed(values) if value is not None), None)
 
     def dense(self, column, value):
-        known = [float(row[column]) for row in self.kept.values() if row[column] is not None]
-        return 0.0 if value is None else (float(value) - np.mean(known)) / np.std(known)
+        values = [float(row[column]) for row in self.rows.values() if row[column] is not None]
+        return 0.0 if value is None else (float(value) - np.mean(values)) / np.std(values)
 
     def of_list(self, name, values, length):
         ids = [self.ids[name][value] for value in (values or [])][-length:]
@@ -375,7 +377,7 @@ def assert_features(row, expected):
 
 
 @pytest.mark.parametrize("build", ["labelled", "drawn"])
-def test_features_of_users_and_items_stand_in_their_tables_and_in_every_sample(spark, request, build):
+def test_user_and_item_features_are_in_their_tables_and_samples(spark, request, build):
     config = request.getfixturevalue(build)
     reference = Reference(spark, config)
     users, items = ({number: key for key, number in reference.keys[name].items()} for name in ("users", "items"))
@@ -391,10 +393,10 @@ def test_features_of_users_and_items_stand_in_their_tables_and_in_every_sample(s
     assert {0, 1, 2, 3} == {sample["past_length"] for sample in samples}
 
 
-def test_features_of_rows_are_those_of_each_row(spark, labelled):
+def test_row_features_are_those_of_each_row(spark, labelled):
     reference = Reference(spark, labelled)
     users, items, domains = reference.keys["users"], reference.keys["items"], reference.domains
-    by_ids = {(domains[d], users[u], items[i]): row for (d, u, i), row in reference.kept.items()}
+    by_ids = {(domains[d], users[u], items[i]): row for (d, u, i), row in reference.rows.items()}
     samples = rows_of(spark, labelled, "samples")
     assert len(samples) == len(by_ids)
     for sample in samples:
@@ -402,7 +404,7 @@ def test_features_of_rows_are_those_of_each_row(spark, labelled):
         assert_features(sample, {"label": float(row["label"]), **reference.of_row(row, sample["item_id"])})
 
 
-def test_samples_have_typed_columns_without_nulls_and_files_as_before(spark, drawn):
+def test_samples_have_typed_columns_without_nulls(spark, drawn):
     samples = tables.read(spark, drawn.table("samples"))
     types = dict(samples.dtypes)
     assert {name: types[name] for name in EXPECTED_TYPES} == EXPECTED_TYPES
@@ -418,22 +420,22 @@ def test_samples_have_typed_columns_without_nulls_and_files_as_before(spark, dra
         assert order == sorted(order)
 
 
-def test_one_input_gives_the_same_features_under_any_partitioning(spark, labelled, make, shuffle_partitions):
+def test_features_are_independent_of_partitioning(spark, labelled, make, shuffle_partitions):
     config = make(FEATURES | OF_ROWS, {"label": "label", "time": "time"})
     log = spark.read.parquet(config.data.path)
-    config.data.path = config.data.path.replace("log.parquet", "parts")
+    config.data.path = config.data.path.replace("log.parquet", "log")
     log.repartition(5, "price").write.parquet(config.data.path)
     shuffle_partitions(7)
     build_domains(spark, config)
     for name in ("samples", "users", "items", "vocabularies", "features"):
-        first, second = (sorted(map(repr, rows_of(spark, one, name))) for one in (labelled, config))
+        first, second = (sorted(map(repr, rows_of(spark, build, name))) for build in (labelled, config))
         assert first == second, name
 
 
-def test_two_samples_of_a_pair_go_to_the_same_splits_in_whatever_order_they_come(spark, make, shuffle_partitions):
+def test_splits_of_repeated_pairs_are_independent_of_row_order(spark, make, shuffle_partitions):
     config = make({"price": {"kind": "dense"}}, {"label": "label", "event": "event"})
     rows = [(f"u{n % 3}", "i", "d", 1, float(n), n) for n in range(30)]
-    found = []
+    results = []
     for partitions, order in ((1, 1), (5, -1)):
         log = frame_of(
             spark, rows[::order], "user STRING, item STRING, domain STRING, label INT, price DOUBLE, event INT"
@@ -441,14 +443,14 @@ def test_two_samples_of_a_pair_go_to_the_same_splits_in_whatever_order_they_come
         log.repartition(partitions).write.mode("overwrite").parquet(config.data.path)
         shuffle_partitions(partitions)
         assert build_domains(spark, config)["samples"] == 30
-        found.append(sorted(map(repr, rows_of(spark, config, "samples"))))
-    assert found[0] == found[1]
+        results.append(sorted(map(repr, rows_of(spark, config, "samples"))))
+    assert results[0] == results[1]
 
 
-def test_the_features_table_says_what_was_built(spark, labelled):
+def test_features_table_describes_the_build(spark, labelled):
     rows = {row["name"]: row.asDict() for row in rows_of(spark, labelled, "features")}
     assert set(rows) == set(FEATURES | OF_ROWS)
-    ages = [float(row["age"]) for row in kept_rows().values() if row["age"] is not None]
+    ages = [float(row["age"]) for row in latest_rows().values() if row["age"] is not None]
     assert rows["age"] == {
         **{"name": "age", "kind": "dense", "of": "user", "vocabulary": None, "size": 0, "length": 0},
         **{"mean": pytest.approx(np.mean(ages)), "deviation": pytest.approx(np.std(ages))},
@@ -469,7 +471,7 @@ def test_the_features_table_says_what_was_built(spark, labelled):
     }
 
 
-def test_the_trainer_reads_the_schema_that_was_built(spark, labelled):
+def test_trainer_reads_the_schema_of_the_build(spark, labelled):
     features = {feature.name: feature for feature in take_snapshot(labelled).schema.features}
     items = len(rows_of(spark, labelled, "items"))
     assert features["city"] == Feature("city", "category", "city", size=5)
@@ -484,35 +486,43 @@ def test_the_trainer_reads_the_schema_that_was_built(spark, labelled):
         ({"city": FeatureConfig(kind="list")}, r'"city" \(list\) is built as category in .*/features: run pipelines/b'),
     ],
 )
-def test_feature_that_was_not_built_is_named_before_any_data_is_read(drawn, feature, message):
+def test_missing_feature_is_named_before_data_is_read(drawn, feature, message):
     config = copy.deepcopy(drawn)
     config.data.features |= feature
     with pytest.raises(UserError, match=message):
         take_snapshot(config)
 
 
+@dataclass(frozen=True)
+class Rebuilt:
+    """Three builds of a log: their config and, by table, its version after each build."""
+
+    config: Config
+    versions: dict
+
+
 @pytest.fixture(scope="module")
 def rebuilt(spark, drawn, tmp_path_factory):
-    """(config, by table the versions) of the log as positives, built with its features, with others, and with none."""
+    """Builds the log without labels three times: with its features, with other features, and without features."""
     config = copy.deepcopy(drawn)
     config.root = str(tmp_path_factory.mktemp("rebuilt"))
     shutil.copytree(f"{drawn.root}/tables", f"{config.root}/tables")
     others = {"city": FeatureConfig(kind="list", of="user"), "device": FeatureConfig(kind="category", of="item")}
-    found = {name: [tables.version(config.table(name))] for name in ("samples", "users", "items")}
+    versions = {name: [tables.version(config.table(name))] for name in ("samples", "users", "items")}
     for config.data.features in (others, {}):
         build_domains(spark, config)
-        for name, versions in found.items():
-            versions.append(tables.version(config.table(name)))
-    return config, found
+        for name, of_table in versions.items():
+            of_table.append(tables.version(config.table(name)))
+    return Rebuilt(config, versions)
 
 
-def test_rebuild_with_other_features_redefines_the_tables_and_keeps_their_older_versions(spark, drawn, rebuilt):
-    config, versions = rebuilt
+def test_rebuild_with_other_features_keeps_older_versions(spark, drawn, rebuilt):
+    config, versions = rebuilt.config, rebuilt.versions
     types = [dict(tables.read(spark, config.table("samples"), version).dtypes) for version in versions["samples"]]
     assert {name: types[0][name] for name in EXPECTED_TYPES} == EXPECTED_TYPES
     assert (types[1]["city"], types[1]["city_length"], types[1]["device"]) == ("array<bigint>", "int", "bigint")
     assert "age" not in types[1]
-    columns = {name: tables.read(spark, config.table(name), found[1]).columns for name, found in versions.items()}
+    columns = {name: tables.read(spark, config.table(name), of_table[1]).columns for name, of_table in versions.items()}
     assert ("device" in columns["items"], "device" in columns["users"]) == (True, False)
     for name, count in {"samples": 6, "users": 2, "items": 2}.items():
         assert len(tables.read(spark, config.table(name)).columns) == count
@@ -526,22 +536,22 @@ def test_rebuild_with_other_features_redefines_the_tables_and_keeps_their_older_
     assert sorted(map(str, first.collect())) == sorted(map(str, rows_of(spark, drawn, "samples")))
 
 
-def test_features_do_not_change_what_is_drawn(spark, rebuilt):
-    config, versions = rebuilt
+def test_features_do_not_change_the_negatives(spark, rebuilt):
+    config, versions = rebuilt.config, rebuilt.versions
     columns = ("domain_id", "user_id", "item_id", "label", "bucket", "split")
-    found = [
+    results = [
         sorted(map(tuple, tables.read(spark, config.table("samples"), version).select(*columns).collect()))
         for version in versions["samples"]
     ]
-    assert found[0] == found[1] == found[2]
+    assert results[0] == results[1] == results[2]
 
 
-def test_feature_of_a_row_is_refused_where_negatives_are_drawn(spark, make):
+def test_row_feature_is_refused_if_negatives_are_drawn(spark, make):
     with pytest.raises(UserError, match=r'feature "device" belongs to rows .*: set data.features.device.of to user'):
         build_domains(spark, make(FEATURES | OF_ROWS, {}))
 
 
-def test_the_whole_chain_runs_on_all_kinds_of_features(spark, labelled):
+def test_all_jobs_run_with_all_kinds_of_features(spark, labelled):
     labelled.framework.name = "mamdr"
     summary = train(labelled)
     assert summary["model"] == "mlp"
@@ -562,7 +572,7 @@ def test_the_whole_chain_runs_on_all_kinds_of_features(spark, labelled):
     } <= names
 
 
-def test_a_request_is_scored_as_a_sample_with_the_features_of_its_user_and_item(spark, drawn):
+def test_request_is_scored_like_a_sample_with_the_same_features(spark, drawn):
     drawn = copy.deepcopy(drawn)
     drawn.framework.shared, drawn.framework.specific, drawn.framework.name = "joint", "none", "joint"
     drawn.score.top_k = 1000
@@ -577,11 +587,11 @@ def test_a_request_is_scored_as_a_sample_with_the_features_of_its_user_and_item(
     for name, column in (("user", "id"), ("item", "id")):
         scores = scores.join(ids[name].selectExpr(f"key AS {name}_key", f"{column} AS {name}_id"), f"{name}_key")
     scores = scores.join(ids["domain"].select("domain_key", "domain_id"), "domain_key")
-    found = {row[:3]: row[3] for row in scores.select("domain_id", "user_id", "item_id", "score").collect()}
+    score_of = {row[:3]: row[3] for row in scores.select("domain_id", "user_id", "item_id", "score").collect()}
     triples = zip(*(samples[name].tolist() for name in ("domain_id", "user_id", "item_id")), strict=True)
-    assert [found[triple] for triple in triples] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert [score_of[triple] for triple in triples] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
-def test_a_model_that_knows_features_of_rows_cannot_score_requests(spark, labelled):
+def test_model_with_row_features_cannot_score_requests(spark, labelled):
     with pytest.raises(UserError, match='feature "device" is the value of a row of the log, and a request has none'):
         score(spark, labelled)

@@ -1,3 +1,5 @@
+"""Tests the number of negatives, and how they are drawn."""
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +13,7 @@ DOMAINS = st.tuples(st.integers(0, 500), st.integers(0, 500), st.integers(500, 2
 
 
 def draw(rows, ratio, pools, seed=0, taken=()):
-    """The negatives of (domain, user, item) rows, as a sorted list of such rows; those in `taken` are not drawn."""
+    """Draws negatives for (domain, user, item) rows, none of them in `taken`; returns a sorted list of such rows."""
     domains, users, items = np.array(rows, np.int64).T
     ratios = np.full(len(rows), ratio)
     pools = {domain: np.arange(pool) for domain, pool in pools.items()}
@@ -29,16 +31,16 @@ def test_user_gets_int_of_positives_by_ratio(positives, ratio, count):
     assert len(draw(rows, ratio, {0: 100})) == count
 
 
-def test_count_stops_at_what_remains_of_the_pool():
+def test_count_is_capped_by_the_remaining_items():
     counts = negative_counts(np.array([3, 3]), np.array([3, 2]), np.array([10, 4]), np.array([0.5, 0.5]))
     assert counts.tolist() == [6, 2]
 
 
-def test_whole_rest_of_the_pool_where_fewer_remain_than_are_due():
+def test_user_gets_all_remaining_items_if_they_are_too_few():
     assert draw([(0, 1, 0), (0, 1, 3)], 0.2, {0: 5}) == [(0, 1, 1), (0, 1, 2), (0, 1, 4)]
 
 
-def test_user_who_likes_the_whole_pool_gets_none():
+def test_user_who_likes_every_item_gets_no_negatives():
     assert draw([(0, 1, 0), (0, 1, 1)], 0.2, {0: 2}) == []
 
 
@@ -65,12 +67,12 @@ def test_item_liked_in_one_domain_may_be_a_negative_in_another():
     assert draw([(0, 1, 0), (1, 1, 1)], 0.2, {0: 2, 1: 2}) == [(0, 1, 1), (1, 1, 0)]
 
 
-def test_what_is_taken_from_a_user_in_a_domain_is_left_to_others():
+def test_taken_items_are_excluded_for_that_user_and_domain_only():
     rows, taken = [(0, 1, 0), (0, 2, 0)], [(0, 1, 1), (0, 5, 2), (1, 2, 3), (0, 1, 3)]
     assert draw(rows, 0.1, {0: 4}, taken=taken) == [(0, 1, 2), (0, 2, 1), (0, 2, 2), (0, 2, 3)]
 
 
-def test_two_positives_of_one_item_count_twice_and_block_one_item():
+def test_repeated_positive_counts_twice_and_blocks_one_item():
     assert len(draw([(0, 1, 0), (0, 1, 0)], 0.5, {0: 100})) == 4
     assert draw([(0, 1, 0), (0, 1, 0)], 0.5, {0: 3}) == [(0, 1, 1), (0, 1, 2)]
 
@@ -98,7 +100,7 @@ def test_negatives_are_uniform_over_the_pool():
     counts = np.bincount(drawn, minlength=pool)[1:]
     expected = 2 * users / (pool - 1)
     chi_square = ((counts - expected) ** 2 / expected).sum()
-    assert chi_square < 45  # 18 degrees of freedom: 42.3 is passed once in a thousand seeds
+    assert chi_square < 45  # 18 degrees of freedom: one seed in a thousand exceeds 42.3
 
 
 def test_every_pair_of_negatives_is_equally_likely():

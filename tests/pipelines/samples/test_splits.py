@@ -1,3 +1,5 @@
+"""Tests the split of samples into train, val and test."""
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ SHARES = [0.6, 0.2, 0.2]
 
 
 def split(shares, rows, seed=0):
-    """The split of each (domain, user, item, label) row."""
+    """Returns the split of each (domain, user, item, label) row."""
     return SPLITS[split_rows(seed, shares, *np.array(rows, np.int64).T)].tolist()
 
 
@@ -16,8 +18,8 @@ def rows_of(count, domain=0, label=1):
     return [(domain, user, user % 7, label) for user in range(count)]
 
 
-def one_hash(seed, domains, *keys):
-    """As if the hashes of all rows were equal."""
+def equal_hashes(seed, domains, *keys):
+    """Replaces hash_keys by a function that gives all rows the same hash."""
     return np.zeros(len(domains), np.uint64)
 
 
@@ -43,11 +45,11 @@ def counts(splits):
         ([1.0, 0.0, 0.0], 10, [10, 0, 0]),
     ],
 )
-def test_rows_are_shared_out_and_what_is_left_over_goes_to_train(shares, rows, expected):
+def test_rows_are_split_by_shares_and_the_rest_goes_to_train(shares, rows, expected):
     assert counts(split(shares, rows_of(rows))) == expected
 
 
-def test_each_domain_and_each_label_is_split_alone():
+def test_each_domain_and_label_is_split_separately():
     groups = [rows_of(10), rows_of(5, label=0), rows_of(20, domain=1), rows_of(1, domain=2)]
     splits = iter(split(SHARES, [row for group in groups for row in group]))
     assert [counts([next(splits) for _ in group]) for group in groups] == [
@@ -58,7 +60,7 @@ def test_each_domain_and_each_label_is_split_alone():
     ]
 
 
-@pytest.mark.parametrize("hashes", [hash_keys, one_hash])
+@pytest.mark.parametrize("hashes", [hash_keys, equal_hashes])
 def test_split_does_not_depend_on_the_order_of_rows(hashes, monkeypatch):
     monkeypatch.setattr("pipelines.samples.splits.hash_keys", hashes)
     rows = rows_of(50) + rows_of(30, label=0) + rows_of(9, domain=3)
@@ -67,7 +69,7 @@ def test_split_does_not_depend_on_the_order_of_rows(hashes, monkeypatch):
     assert split(SHARES, [rows[k] for k in order]) == [splits[k] for k in order]
 
 
-def test_split_of_a_domain_does_not_depend_on_the_others():
+def test_split_of_a_domain_does_not_depend_on_other_domains():
     assert split(SHARES, rows_of(20, domain=1) + rows_of(9, domain=0))[:20] == split(SHARES, rows_of(20, domain=1))
 
 
@@ -75,6 +77,6 @@ def test_another_seed_gives_another_split():
     assert split(SHARES, rows_of(50), seed=0) != split(SHARES, rows_of(50), seed=1)
 
 
-def test_nothing_splits_into_nothing():
+def test_no_rows_give_no_splits():
     empty = np.array([], np.int64)
     assert split_rows(0, SHARES, empty, empty, empty, empty).tolist() == []

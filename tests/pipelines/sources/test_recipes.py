@@ -38,7 +38,7 @@ def recipe(tmp_path):
     return load
 
 
-def test_official_split_of_amazon_is_built_row_for_row(spark, recipe):
+def test_official_split_of_amazon_is_reproduced_row_for_row(spark, recipe):
     config = recipe("official_amazon5")
     summary = build_domains(spark, config)
     assert (summary["rows_kept"], summary["samples"], summary["domains"]) == (52_065, 52_065, 5)
@@ -47,10 +47,10 @@ def test_official_split_of_amazon_is_built_row_for_row(spark, recipe):
     rows = rows.join(keys["users"].withColumnRenamed("id", "user_id"), "user_id")
     rows = rows.join(keys["items"].withColumnRenamed("id", "item_id"), "item_id")
     rows = rows.join(tables.read(spark, config.table("domains")).select("domain_id", "domain_key"), "domain_id")
-    found = Counter(map(tuple, rows.select("domain_key", "users", "items", "label", "split").collect()))
+    samples = Counter(map(tuple, rows.select("domain_key", "users", "items", "label", "split").collect()))
     columns = pq.read_table(config.data.path, columns=["domain_name", "user", "item", "label", "split"]).to_pydict()
-    given = zip(*columns.values(), strict=True)
-    assert found == Counter((domain, str(user), str(item), label, split) for domain, user, item, label, split in given)
+    rows = zip(*columns.values(), strict=True)
+    assert samples == Counter((domain, str(user), str(item), label, split) for domain, user, item, label, split in rows)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_official_split_of_amazon_is_built_row_for_row(spark, recipe):
         ("ml_1m_occupation", 1_000_209, 21, {"label", "time"}),
     ],
 )
-def test_log_has_the_rows_and_domains_that_its_authors_count(spark, recipe, name, rows, domains, columns):
+def test_log_has_the_published_numbers_of_rows_and_domains(spark, recipe, name, rows, domains, columns):
     config = recipe(name)
     log, positive_at = read_log(spark, config.data)
     assert set(log.columns) == {"user", "item", "domain", "_malformed"} | columns
@@ -72,11 +72,11 @@ def test_log_has_the_rows_and_domains_that_its_authors_count(spark, recipe, name
     assert good.agg(F.count("*"), F.countDistinct("domain")).first() == (rows, domains)
 
 
-def test_movielens_age_groups_have_the_sizes_that_scenario_wise_rec_prints(spark, recipe):
+def test_movielens_age_groups_have_the_published_sizes(spark, recipe):
     config = recipe("ml_1m_scenario_wise")
     log, positive_at = read_log(spark, config.data)
-    kept = deduplicate(parse(log, positive_at, config.data.features))
-    sizes = kept.groupBy("domain").agg(F.count("*"), F.countDistinct("user"), F.countDistinct("item"))
+    clean = deduplicate(parse(log, positive_at, config.data.features))
+    sizes = clean.groupBy("domain").agg(F.count("*"), F.countDistinct("user"), F.countDistinct("item"))
     assert {tuple(row) for row in sizes.collect()} == {
         ("under 25", 210_747, 1_325, 3_429),
         ("25 to 34", 395_556, 2_096, 3_508),

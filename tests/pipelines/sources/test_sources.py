@@ -29,7 +29,7 @@ def faults(log):
     return {(row["column"], row["reason"]) for row in rejects(parse(log)).collect()}
 
 
-def test_csv_values_are_read_as_they_were_written(spark, tmp_path):
+def test_csv_values_are_read_as_written(spark, tmp_path):
     (tmp_path / "log.csv").write_text('t,u,i,d,l\n1,007,12x,b/c d,1\n2,1e3," x, ""y""",ä,0\n')
     log, positive_at = read(spark, "csv", tmp_path / "log.csv", columns=COLUMNS)
     rows = [("007", "12x", "b/c d", "1", "1", None), ("1e3", ' x, "y"', "ä", "0", "2", None)]
@@ -37,7 +37,7 @@ def test_csv_values_are_read_as_they_were_written(spark, tmp_path):
     assert positive_at is None
 
 
-def test_csv_lines_with_too_few_or_too_many_values_are_malformed(spark, tmp_path):
+def test_csv_lines_with_missing_or_extra_values_are_malformed(spark, tmp_path):
     (tmp_path / "log.csv").write_text("user,item,domain,label\nu1,i1,a,1\nu2,i2,a\nu3,i3,a,1,more\n")
     log, _ = read(spark, "csv", tmp_path / "log.csv", columns=ColumnsConfig(label="label"))
     parsed = parse(log)
@@ -53,7 +53,7 @@ def test_csv_empty_values_are_null(spark, tmp_path):
     assert faults(log) == {("user", "null"), ("item", "null"), ("domain", "null")}
 
 
-def test_csv_folder_holds_a_header_in_each_file(spark, tmp_path):
+def test_each_file_of_a_csv_folder_has_a_header(spark, tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(f"user,item,domain\nu{name},i,d\n")
     log, _ = read(spark, "csv", tmp_path)
@@ -61,7 +61,7 @@ def test_csv_folder_holds_a_header_in_each_file(spark, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["b.csv", "b c%.csv", "b.csv.gz"])
-def test_csv_folder_with_two_headers_is_refused_with_both(spark, tmp_path, name):
+def test_csv_folder_with_two_headers_is_refused(spark, tmp_path, name):
     (tmp_path / "a.csv").write_text("user,item,domain\nu1,i1,d\n")
     other = b"item,user,domain\ni2,u2,d\n"
     (tmp_path / name).write_bytes(gzip.compress(other) if name.endswith("gz") else other)
@@ -69,7 +69,7 @@ def test_csv_folder_with_two_headers_is_refused_with_both(spark, tmp_path, name)
         read(spark, "csv", tmp_path)
 
 
-def test_csv_written_by_pandas_with_its_index_is_read(spark, tmp_path):
+def test_csv_with_a_pandas_index_is_read(spark, tmp_path):
     (tmp_path / "log.csv").write_text(",user,item,domain\n0,u1,i1,d\n")
     check(read(spark, "csv", tmp_path / "log.csv")[0], [("u1", "i1", "d", None)], NO_LABEL)
 
@@ -86,7 +86,7 @@ def test_parquet_columns_become_strings(spark, tmp_path):
     assert parse(log, positive_at).where("reason IS NULL").first()["time"] == 10.0
 
 
-def test_parquet_folders_that_are_named_by_keys_give_the_keys_as_they_were_written(spark, tmp_path):
+def test_parquet_keys_in_folder_names_are_read_as_written(spark, tmp_path):
     keys = ["007", "8", "b/c d", "1e3", "50%", "ä:🙂"]
     frame = spark.createDataFrame([(f"u{key}", "i", key) for key in keys], "user STRING, item STRING, domain STRING")
     frame.write.partitionBy("domain").parquet(str(tmp_path / "log"))
@@ -94,7 +94,7 @@ def test_parquet_folders_that_are_named_by_keys_give_the_keys_as_they_were_writt
 
 
 @pytest.mark.parametrize(("number", "largest"), [("uint32", 2**32 - 1), ("uint64", 2**64 - 1), ("int64", -(2**63))])
-def test_parquet_keys_that_are_numbers_lose_no_digit(spark, tmp_path, number, largest):
+def test_numeric_parquet_keys_lose_no_digit(spark, tmp_path, number, largest):
     columns = {"user": pa.array([largest], number), "item": pa.array([7], number), "domain": ["d"]}
     pq.write_table(pa.table(columns), tmp_path / "log.parquet")
     check(read(spark, "parquet", tmp_path / "log.parquet")[0], [(str(largest), "7", "d", None)], NO_LABEL)
@@ -112,7 +112,7 @@ def test_parquet_keys_that_are_numbers_lose_no_digit(spark, tmp_path, number, la
     ],
     ids=["widened", "lacks a column", "lacks a feature"],
 )
-def test_parquet_file_with_other_columns_than_the_first_is_refused_by_name(spark, tmp_path, later, message):
+def test_parquet_file_with_different_columns_is_named(spark, tmp_path, later, message):
     columns = {"user": [1], "item": pa.array([1], pa.int32()), "domain": ["d"], "time": [0.5], "history": [[7]]}
     (tmp_path / "log").mkdir()
     pq.write_table(pa.table({**columns, "unused": [1]}), tmp_path / "log/a.parquet")
@@ -124,7 +124,7 @@ def test_parquet_file_with_other_columns_than_the_first_is_refused_by_name(spark
 
 
 @pytest.mark.parametrize("feature", ["deletionVectors", "columnMapping"])
-def test_delta_log_is_read_as_it_is_whatever_its_features(spark, tmp_path, feature):
+def test_delta_log_is_read_with_any_table_feature(spark, tmp_path, feature):
     log = f"delta.`{tmp_path}/log`"
     spark.sql(
         f"CREATE TABLE {log} (user STRING, item STRING, domain STRING) USING delta TBLPROPERTIES "
@@ -141,7 +141,7 @@ def test_delta_log_is_read_as_it_is_whatever_its_features(spark, tmp_path, featu
     check(frame, [(user, "i", "d", None) for user in users], NO_LABEL)
 
 
-def test_delta_table_is_read_at_its_newest_version(spark, tmp_path):
+def test_delta_log_is_read_at_its_newest_version(spark, tmp_path):
     path = str(tmp_path / "log")
     for user in ("old", "007"):
         frame = spark.createDataFrame([(user, "i", "b/c d")], "user STRING, item STRING, domain STRING")
@@ -150,7 +150,7 @@ def test_delta_table_is_read_at_its_newest_version(spark, tmp_path):
     check(log, [("007", "i", "b/c d", None)], NO_LABEL)
 
 
-def test_column_named_malformed_is_a_column_like_any_other(spark, tmp_path):
+def test_column_named_malformed_is_read_like_any_other(spark, tmp_path):
     path = str(tmp_path / "log.parquet")
     spark.createDataFrame(
         [("u", "i", "d", True)], "user STRING, item STRING, domain STRING, malformed BOOLEAN"
@@ -184,16 +184,16 @@ def test_movielens_domain_is_the_whole_genre_string(spark, movielens):
     assert positive_at == 4.0
 
 
-def test_movielens_threshold_gives_way_to_the_configured_one(spark, movielens):
+def test_configured_threshold_overrides_that_of_movielens(spark, movielens):
     assert read(spark, "movielens", movielens, positive_at=3.0)[1] == 3.0
 
 
-def test_movielens_rating_without_a_movie_and_broken_line_are_rejected(spark, movielens):
+def test_movielens_rating_without_movie_and_broken_line_are_rejected(spark, movielens):
     assert faults(read(spark, "movielens", movielens)[0]) == {("domain", "null"), ("line", "malformed")}
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_movielens_movie_listed_twice_has_one_domain_whatever_the_order(spark, movielens, order):
+def test_movielens_movie_listed_twice_has_one_domain(spark, movielens, order):
     lines = ["7,Heat,Crime", "7,Heat,Action"][::order]
     (movielens / "movies.csv").write_text("\n".join(["movieId,title,genres", *lines, ""]))
     log, _ = read(spark, "movielens", movielens)
@@ -209,7 +209,7 @@ def review(user, item, stars):
     return {"reviewerID": user, "asin": item, "overall": stars, "unixReviewTime": 1441324800, "x": [1]}
 
 
-def test_amazon_domain_is_the_file_and_stars_tell_events_apart(spark, tmp_path):
+def test_amazon_domain_is_the_file_and_stars_are_the_event(spark, tmp_path):
     write_reviews(tmp_path / "Gift_Cards_5.json.gz", review("A1", "007", 5.0), review("A1", "007", 1.0))
     write_reviews(tmp_path / "All_Beauty_5.json.gz", review("A2", "B2", 3.0))
     log, positive_at = read(spark, "amazon", tmp_path)
@@ -222,7 +222,7 @@ def test_amazon_domain_is_the_file_and_stars_tell_events_apart(spark, tmp_path):
     assert positive_at is None
 
 
-def test_amazon_lines_that_are_no_json_are_malformed(spark, tmp_path):
+def test_amazon_lines_without_json_are_malformed(spark, tmp_path):
     write_reviews(tmp_path / "A_5.json.gz", review("A1", "B1", 5.0), '{"reviewerID": "A2", \n', "oops\n")
     log, _ = read(spark, "amazon", tmp_path)
     assert [row["user"] for row in parse(log).where("reason IS NULL").collect()] == ["A1"]
@@ -230,7 +230,7 @@ def test_amazon_lines_that_are_no_json_are_malformed(spark, tmp_path):
     assert [(row["column"], row["reason"]) for row in rejected] == [("line", "malformed")] * 2
 
 
-def test_amazon_lines_of_json_that_are_no_review_are_rejected_and_not_passed_over(spark, tmp_path):
+def test_amazon_json_that_is_no_review_is_rejected(spark, tmp_path):
     write_reviews(tmp_path / "A_5.json.gz", review("A1", "B1", 5.0), "[]\n", "null\n", "{}\n", "\n")
     log, _ = read(spark, "amazon", tmp_path)
     assert log.count() == 4
@@ -238,7 +238,7 @@ def test_amazon_lines_of_json_that_are_no_review_are_rejected_and_not_passed_ove
 
 
 @pytest.mark.parametrize("category", ["Toys + Games", "50% off", "Bücher", "a%20b", "x.y"])
-def test_amazon_domain_is_the_name_as_it_was_written(spark, tmp_path, category):
+def test_amazon_domain_is_the_file_name_as_written(spark, tmp_path, category):
     write_reviews(tmp_path / f"{category}_5.json.gz", review("A1", "B1", 5.0))
     assert [row["domain"] for row in read(spark, "amazon", tmp_path)[0].collect()] == [category]
 
@@ -284,7 +284,7 @@ def movielens_1m(tmp_path):
         ("age_group", ("under 25", "under 25", "35 and over")),
     ],
 )
-def test_movielens_1m_domain_is_any_column_of_rating_user_or_movie(spark, movielens_1m, column, domains):
+def test_movielens_1m_domain_may_be_any_column(spark, movielens_1m, column, domains):
     log, positive_at = read(spark, "movielens_1m", movielens_1m, columns=ColumnsConfig(domain=column))
     rows = [
         ("1m_1", "Heat, The (1995)", domains[0], "5", "978300760", None),
@@ -304,7 +304,7 @@ def test_movielens_1m_columns_may_be_features(spark, movielens_1m):
     assert ("Big (1988)", "02138", "Comedy", "1988") in rows
 
 
-def test_movielens_1m_names_the_columns_that_can_be_the_domain(spark, movielens_1m):
+def test_movielens_1m_error_lists_the_possible_domains(spark, movielens_1m):
     with pytest.raises(UserError, match=r'no column "domain": it has .*age, gender, .*genre, age_group, first_genre$'):
         read(spark, "movielens_1m", movielens_1m)
     (movielens_1m / "ml-1m.user").write_text("user_id:token\tgender:token\n")
@@ -314,7 +314,7 @@ def test_movielens_1m_names_the_columns_that_can_be_the_domain(spark, movielens_
 
 @pytest.fixture
 def theme_click(tmp_path):
-    """Item 13 and user 9 have no vector, that of item 14 is none."""
+    """Writes clicks of users and items with vectors; item 13 and user 9 have none, and that of item 14 is invalid."""
     (tmp_path / "theme_click_log.csv").write_text(
         "user_id,item_id,theme_id,leaf_cate_id\n7,12,3,50\n7,12,4,50\n8,12,3,50\n7,13,3,50\n9,12,3,50\n7,14,3,50\n,12,3,5\n"
     )
@@ -323,11 +323,13 @@ def theme_click(tmp_path):
     return tmp_path
 
 
-def test_theme_clicks_of_users_and_items_with_vectors_are_positives_and_others_rejected(spark, theme_click):
+def test_theme_clicks_without_vectors_are_rejected(spark, theme_click):
     log, _ = read(spark, "theme_click", theme_click)
     parsed = parse(log)
-    kept = {(row["user"], row["item"], row["domain"], row["label"]) for row in parsed.where("reason IS NULL").collect()}
-    assert kept == {("7", "12", "3", 1.0), ("7", "12", "4", 1.0), ("8", "12", "3", 1.0)}
+    positives = {
+        (row["user"], row["item"], row["domain"], row["label"]) for row in parsed.where("reason IS NULL").collect()
+    }
+    assert positives == {("7", "12", "3", 1.0), ("7", "12", "4", 1.0), ("8", "12", "3", 1.0)}
     rejected = [(json.loads(row["row"]), row["column"], row["reason"]) for row in rejects(parsed).collect()]
     assert sorted((column, reason) for _, column, reason in rejected) == [
         *[("item", "no vector")] * 2,
@@ -355,13 +357,13 @@ def test_missing_input_is_named(spark, tmp_path, source):
 
 
 @pytest.mark.parametrize("source", ["movielens", "amazon", "csv"])
-def test_path_may_be_a_url_and_keeps_its_host(spark, source):
+def test_path_may_be_a_url(spark, source):
     with pytest.raises(UserError, match=r"^input file:///nowhere"):
         read(spark, source, "file:///nowhere/")
 
 
 @pytest.mark.parametrize("source", ["csv", "parquet", "delta"])
-def test_missing_column_is_named_with_those_that_are_there(spark, tmp_path, source):
+def test_missing_column_is_named_with_the_existing_columns(spark, tmp_path, source):
     path = tmp_path / "log"
     frame = spark.createDataFrame([("u", "i")], "user STRING, item STRING")
     frame.write.format(source).option("header", True).save(str(path))
@@ -381,7 +383,7 @@ def test_missing_movielens_column_is_named(spark, movielens, file, header, colum
 
 @pytest.mark.parametrize("source", ["parquet", "delta"])
 @pytest.mark.parametrize("kind", ["file", "folder", "empty folder"])
-def test_path_that_is_no_table_is_named(spark, tmp_path, source, kind):
+def test_path_without_a_table_is_named(spark, tmp_path, source, kind):
     path = tmp_path / "log"
     if kind == "file":
         path.write_text("user,item,domain\nu,i,d\n")
@@ -394,6 +396,6 @@ def test_path_that_is_no_table_is_named(spark, tmp_path, source, kind):
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_source_is_refused_with_the_known_ones(spark):
+def test_unknown_source_is_refused(spark):
     with pytest.raises(UserError, match=r'data\.source "cvs" does not exist: choose one of movielens'):
         read(spark, "cvs", "log.csv")
