@@ -39,5 +39,9 @@ mvn -q -f setup/pom.xml dependency:copy-dependencies -DincludeScope=runtime -Dou
 cp "$jars"/delta-spark_2.13-*.jar "$jars"/delta-storage-*.jar "$spark/jars/"
 mkdir -p "$spark/conf"
 cp setup/spark-defaults.conf setup/log4j2.properties "$spark/conf/"
+# Java warns at every start that Spark asks for this incubator module. Only Spark's linear algebra in Java uses it, and
+# runs without it.
+sed -i 's|^exec "${CMD\[@\]}"$|exec "${CMD[@]/#--add-modules=jdk.incubator.vector/-XX:+IgnoreUnrecognizedVMOptions}"|' \
+  "$spark/bin/spark-class"
 rm -f .venv/setup-*
 touch "$stamp"

@@ -21,7 +21,6 @@ SETTINGS = {
     # keys in the names of folders, such as domain=007, are strings
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    "spark.ui.showConsoleProgress": "true",
     # a task writes three files per bucket at once: rows come in the order of files, so the writer need not sort them
     "spark.sql.maxConcurrentOutputFileWriters": "256",
     # persisted frames are read only a few times, and keys hardly compress
@@ -40,6 +39,7 @@ def spark_session(name: str) -> SparkSession:
     more.
     """
     builder = SparkSession.builder.appName(name)
+    builder = builder.config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
     for key, value in SETTINGS.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
@@ -97,6 +97,13 @@ class SubmitStderr(io.TextIOBase):
     def flush(self) -> None:
         """Flushes the stream."""
         self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Tells whether the stderr of spark-submit, the parent process, is a terminal."""
+        try:
+            return os.readlink(f"/proc/{os.getppid()}/fd/2").startswith(("/dev/pts/", "/dev/tty", "/dev/console"))
+        except OSError:  # not Linux
+            return False
 
 
 def run_job(name: str, job: Callable[[SparkSession, Config], dict]) -> None:
