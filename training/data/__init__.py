@@ -1,1 +1,1 @@
-"""From pinned Delta files to batches."""
+"""How rows of pinned Delta tables become batches: snapshot, reader, patches and batches."""

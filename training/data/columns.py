@@ -1,4 +1,4 @@
-"""Rows as columns: one NumPy array a column."""
+"""Represents rows as columns: a dict of NumPy arrays, and the same as tensors."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,11 +7,11 @@ from torch import Tensor
 
 from training.column_names import LABEL
 
-Columns = dict[str, np.ndarray]  # domain_id, user_id, item_id, label, ...: one array a column
+Columns = dict[str, np.ndarray]  # by name (domain_id, user_id, item_id, label, ...), shape (rows,) or (rows, length)
 
 
 def to_array(column: pa.Array) -> np.ndarray:
-    """Numbers, shape (rows,), or lists of numbers of one length, shape (rows, length)."""
+    """Converts numbers to shape (rows,), and lists of numbers of one length to shape (rows, length)."""
     if pa.types.is_list(column.type):
         values = column.flatten().to_numpy()
         return values.reshape(len(column), len(values) // max(len(column), 1))
@@ -19,7 +19,7 @@ def to_array(column: pa.Array) -> np.ndarray:
 
 
 def to_features(columns: Columns, device: torch.device) -> dict[str, Tensor]:
-    """All columns but the label as tensors, integers as int64."""
+    """Converts all columns except the label to tensors; integers become int64."""
     tensors = {name: torch.tensor(column) for name, column in columns.items() if name != LABEL}
     return {
         name: tensor.to(device, tensor.dtype if tensor.is_floating_point() else torch.int64)
@@ -28,5 +28,5 @@ def to_features(columns: Columns, device: torch.device) -> dict[str, Tensor]:
 
 
 def select(columns: Columns, rows: np.ndarray) -> Columns:
-    """Some rows, by a mask or by their numbers."""
+    """Returns some of the rows, chosen by a mask or by row numbers."""
     return {name: column[rows] for name, column in columns.items()}

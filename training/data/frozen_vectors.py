@@ -1,6 +1,10 @@
-"""Frozen user and item vectors: from the Delta tables that the config names into files with a row for each id.
+"""Converts Delta tables of user and item vectors to files with one row for each id, which models read but never train.
 
-The files are memory-mapped, so processes of one machine share them, and a table larger than memory can be read.
+The files are memory-mapped. So the processes of a machine share them, and a table may be larger than memory.
+
+A vector belongs to the key of a user or item in the log. Keys are matched by 64-bit hashes of pandas, which hashes a
+whole column at once; hashes are compared within one call only and never stored. `training/hashing.py` hashes integers,
+and `training/serving/key_files.py` stores longer hashes.
 """
 
 import hashlib
@@ -23,33 +27,37 @@ from training.data.published_builds import published_versions
 from training.errors import UserError
 from training.files.atomic_write import atomic_write
 
-ROWS = 1 << 18  # at a time
+BATCH_ROWS = 1 << 18  # read at a time
 
 
 def load_vectors(config: Config) -> dict[str, Tensor]:
-    """By feature the frozen table that the config names, float32, shape (ids, dim); a learned feature is absent.
+    """Returns the vectors of each feature for which the config names a table: float32, shape (ids, dim).
 
-    A table of vectors has the columns key (as in the log) and vector. An id whose key has none gets zeros.
+    The table has the columns key (as in the log) and vector. An id without a vector gets zeros.
 
     Raises:
-        UserError: a table or a column is missing, vectors differ in length, or no key has one.
+        UserError: a table or a column does not exist, vectors differ in length, or no key has a vector.
     """
     return {name: open_vectors(path) for name, path in align_vectors(config).items()}
 
 
 def align_vectors(config: Config) -> dict[str, Path]:
-    """By feature the file of its vectors under ROOT/vectors, made unless it is there. Raises as `load_vectors`."""
+    """Returns the file of each feature that `load_vectors` returns, and writes it to ROOT/vectors unless it exists.
+
+    Raises what `load_vectors` raises.
+    """
     paths = {"user_id": config.model.user_vectors, "item_id": config.model.item_vectors}
     keys = {"user_id": "users", "item_id": "items"}
     return {name: _align(name, path, keys[name], config) for name, path in paths.items() if path is not None}
 
 
 def open_vectors(path: Path) -> Tensor:
-    """The memory-mapped table in a file; what is written to it is not kept."""
+    """Opens a file of vectors, memory-mapped; writing to the tensor does not change the file."""
     return torch.from_numpy(np.load(path, mmap_mode="c"))
 
 
 def _align(name: str, path: str, keys: str, config: Config) -> Path:
+    """Writes the file of one feature, unless it exists for these versions of the vectors and the keys."""
     versions = published_versions(config)[keys], open_table(path).version()
     folder = config.folder("vectors")
     source = f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
@@ -57,54 +65,58 @@ def _align(name: str, path: str, keys: str, config: Config) -> Path:
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(target) as aside:
-        _write(aside, path, config.table(keys), versions[0])
-    for old in folder.glob(f"{source}-*.npy"):  # a model that reads it has a link of its own
+    with atomic_write(target) as temporary:
+        _write(temporary, path, config.table(keys), versions[0])
+    for old in folder.glob(f"{source}-*.npy"):  # models that use it have their own hard link
         if old != target:
             old.unlink(missing_ok=True)
     return target
 
 
 def _write(target: Path, path: str, keys_path: str, keys_version: int) -> None:
-    """Writes the vectors at `path` in the order of the ids of the keys at `keys_path`, zeros where a key has none."""
+    """Writes the vectors of the table at `path` in the order of ids, and zeros for keys without a vector."""
     hashes, ids = _hashed_keys(keys_path, keys_version)
-    table, written = None, np.zeros(len(ids), bool)
+    table: np.memmap | None = None
+    written = np.zeros(len(ids), bool)
     for keys, vectors in _read(path, "vector"):
         lengths = vectors.value_lengths()
         if table is None:
             table = open_memmap(target, mode="w+", dtype=np.float32, shape=(len(ids), lengths[0].as_py()))
         if pc.any(pc.not_equal(lengths, table.shape[1])).as_py():
-            raise UserError(f"table {path}: all vectors must have one length, and there must be at least one")
-        wanted = _hash(keys)
-        place = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
-        known = hashes[place] == wanted
-        rows = ids[place[known]]
-        table[rows] = vectors.flatten().to_numpy().reshape(len(vectors), -1)[known]
+            raise UserError(f"table {path}: all vectors must have one length; the first has {table.shape[1]} values")
+        key_hashes = _hash_strings(keys)
+        index = np.minimum(np.searchsorted(hashes, key_hashes), len(hashes) - 1)
+        matches = hashes[index] == key_hashes
+        rows = ids[index[matches]]
+        table[rows] = vectors.flatten().to_numpy().reshape(len(vectors), -1)[matches]
         written[rows] = True
-    if not written.any():
-        raise UserError(f"table {path} has a vector for none of the {len(ids)} keys in {keys_path}")
+    if table is None or not written.any():
+        raise UserError(
+            f"table {path} has a vector for none of the {len(ids)} keys in {keys_path}: its column key must hold keys "
+            "as they are in the log"
+        )
     table.flush()
     if not written.all():
-        print(f"{(~written).sum()} of {len(ids)} keys have no vector in {path}: zeros", file=sys.stderr)
+        print(f"{(~written).sum()} of {len(ids)} keys have no vector in {path} and get zeros", file=sys.stderr)
 
 
 def _hashed_keys(path: str, version: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of the keys in a table (key, id), sorted, and the ids of those keys."""
-    parts = [(_hash(keys), ids.to_numpy()) for keys, ids in _read(path, "id", version)]
-    hashes, ids = (np.concatenate(part) for part in zip(*parts, strict=True))
+    """Returns the sorted hashes of the keys in a table with the columns key and id, and the ids in the same order."""
+    batches = [(_hash_strings(keys), ids.to_numpy()) for keys, ids in _read(path, "id", version)]
+    hashes, ids = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
     order = np.argsort(hashes)
     hashes = hashes[order]
     if (hashes[1:] == hashes[:-1]).any():
-        raise RuntimeError(f"two keys in {path} have one hash of 64 bits")
+        raise RuntimeError(f"two keys in {path} have the same hash of 64 bits")
     return hashes, ids[order]
 
 
 def _read(path: str, column: str, version: int | None = None) -> Iterator[tuple[pa.Array, pa.Array]]:
-    """The columns key and `column` of a Delta table, some rows at a time."""
+    """Reads the columns key and `column` of a Delta table in batches."""
     for file in column_files(path, ["key", column], version=version):
-        for batch in pq.ParquetFile(file).iter_batches(ROWS, columns=["key", column]):
+        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=["key", column]):
             yield batch.column("key"), batch.column(column)
 
 
-def _hash(keys: pa.Array) -> np.ndarray:
+def _hash_strings(keys: pa.Array) -> np.ndarray:
     return pd.util.hash_array(keys.cast(pa.string()).to_numpy(zero_copy_only=False), categorize=False)

@@ -1,4 +1,7 @@
-"""Ids by vocabulary: several features, such as an item and a history of items, may look up the same rows."""
+"""Numbers the ids in a batch from 0, by vocabulary.
+
+Features of one vocabulary look up the same table, for example an item and the history of items before it.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,36 +9,44 @@ import torch
 from torch import Tensor
 
 
-def by_vocabulary(vocabularies: Mapping[str, str], wanted: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """{vocabulary: its features} of the `wanted` vocabularies, from {feature: vocabulary}."""
+def features_by_vocabulary(vocabularies: Mapping[str, str], chosen: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the features of each of the `chosen` vocabularies, from the vocabulary of each feature.
+
+    >>> features_by_vocabulary({"item_id": "item_id", "history": "item_id", "user_id": "user_id"}, ["item_id"])
+    {'item_id': ('history', 'item_id')}
+    """
     return {
-        vocabulary: tuple(sorted(feature for feature, of in vocabularies.items() if of == vocabulary))
-        for vocabulary in sorted(wanted)
+        vocabulary: tuple(sorted(feature for feature, its_own in vocabularies.items() if its_own == vocabulary))
+        for vocabulary in sorted(chosen)
     }
 
 
 def renumber_ids(
     features: Mapping[str, Tensor], features_of: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The distinct ids of each vocabulary, sorted, and the features with those ids replaced by their places there.
+    """Returns the distinct ids of each vocabulary, sorted, and the features with each id replaced by its index there.
 
-    Example: item_id [7, 3] and history [[3, 9], [7, 7]] of one vocabulary give ids [3, 7, 9], item_id [1, 0] and
-    history [[0, 2], [1, 1]]. Features of no vocabulary stay as they are.
+    Features of other vocabularies stay as they are.
+
+    >>> features = {"item_id": torch.tensor([7, 3]), "history": torch.tensor([[3, 9], [7, 7]])}
+    >>> ids, numbered = renumber_ids(features, {"item_id": ("history", "item_id")})
+    >>> ids["item_id"].tolist(), numbered["item_id"].tolist(), numbered["history"].tolist()
+    ([3, 7, 9], [1, 0], [[0, 2], [1, 1]])
     """
     ids, numbered = {}, dict(features)
     for vocabulary, names in features_of.items():
-        ids[vocabulary], places = torch.unique(_joined(features, names), return_inverse=True)
+        ids[vocabulary], indices = torch.unique(_concatenate(features, names), return_inverse=True)
         sizes = [features[name].numel() for name in names]
-        for name, part in zip(names, places.split(sizes), strict=True):
-            numbered[name] = part.view(features[name].shape)
+        for name, indices_of_feature in zip(names, indices.split(sizes), strict=True):
+            numbered[name] = indices_of_feature.view(features[name].shape)
     return ids, numbered
 
 
 def distinct_ids(features: Mapping[str, Tensor], features_of: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:
-    """The distinct ids of each vocabulary in `features`, sorted."""
-    return {vocabulary: torch.unique(_joined(features, names)) for vocabulary, names in features_of.items()}
+    """Returns the distinct ids of each vocabulary in `features`, sorted."""
+    return {vocabulary: torch.unique(_concatenate(features, names)) for vocabulary, names in features_of.items()}
 
 
-def _joined(features: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
-    """All ids one after the other; as integers also where there are no rows, whose columns have no type."""
+def _concatenate(features: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
+    """Concatenates all ids of the features as int64; columns without rows have another type."""
     return torch.cat([features[name].flatten() for name in names]).long()

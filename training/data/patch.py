@@ -12,12 +12,12 @@ from training.column_names import LABEL
 from training.data.columns import Columns, to_features
 from training.data.id_numbering import renumber_ids
 
-WINDOW = 64  # times as many rows as ids may be in a part: where to cut next is looked for in no more
+WINDOW = 64  # how many rows `cut_to_fit` searches for the next cut, for each id that fits
 
 
 @dataclass
 class Batch:
-    """Some samples. Features by name, shape (rows,) or (rows, width); labels float, shape (rows,)."""
+    """Holds some samples: features by name, shape (rows,) or (rows, length), and float labels, shape (rows,)."""
 
     features: dict[str, Tensor]
     labels: Tensor
@@ -26,28 +26,34 @@ class Batch:
         return len(self.labels)
 
     def split(self, last: int) -> tuple["Batch", "Batch"]:
-        """The other rows, and the `last` ones; of a single row, that row twice."""
+        """Returns all rows but the `last`, and the `last` rows. A batch of a single row gives that row twice."""
         cut = max(1, len(self) - last)
 
-        def part(rows: slice) -> "Batch":
+        def take(rows: slice) -> "Batch":
             return Batch({name: column[rows] for name, column in self.features.items()}, self.labels[rows])
 
-        return part(slice(cut)), part(slice(len(self) - last, None))
+        return take(slice(cut)), take(slice(len(self) - last, None))
 
 
 class Patch:
-    """The rows that a rank trains on in one round: whole buckets, sorted by domain.
+    """Holds the rows that a rank trains on in one round: whole buckets, sorted by domain.
 
     Attributes:
-        ids: for each vocabulary the distinct ids in the patch, sorted, int64.
-        starts, domain_ids: where each domain's rows start, and its id.
+        rows: the number of rows.
+        domain_ids, starts: the id of each domain, and its first row.
+        features, labels: the rows as tensors, features by name.
+        ids: the distinct ids of each vocabulary in the patch, sorted, int64. Local ids are indices into these.
     """
 
     def __init__(
         self, columns: Columns, features_of: Mapping[str, tuple[str, ...]], device: torch.device, dtype: torch.dtype
     ) -> None:
-        """Args:
-        columns: the rows, sorted by domain_id. features_of: the features that look up tables, by vocabulary.
+        """Converts rows to tensors.
+
+        Args:
+            columns: the rows, sorted by domain_id.
+            features_of: the features that look up tables, by vocabulary.
+            dtype: the type of the labels.
         """
         self.rows = len(columns[LABEL])
         self.domain_ids, self.starts = np.unique(columns["domain_id"], return_index=True)
@@ -57,43 +63,46 @@ class Patch:
         self._features_of = features_of
 
     def batch(self, rows: np.ndarray, local: bool = False) -> Batch:
-        """The batch of these rows; with `local`, their ids number those in `ids` instead."""
+        """Returns the batch of these rows; with `local`, its ids are local ids."""
         index = torch.from_numpy(rows).to(self.labels.device)
         source = self._local if local else self.features
         return Batch({name: column[index] for name, column in source.items()}, self.labels[index])
 
-    def numbered(self, vocabularies: Iterable[str]) -> "Patch":
-        """The same rows, with ids of these vocabularies that number those in `ids`."""
+    def with_local_ids(self, vocabularies: Iterable[str]) -> "Patch":
+        """Returns the same rows with local ids for these vocabularies."""
         result = copy(self)
         names = [name for vocabulary in vocabularies for name in self._features_of[vocabulary]]
         result.features = {**self.features, **{name: self._local[name] for name in names}}
         return result
 
     def domain_rows(self) -> list[np.ndarray]:
-        """The row numbers of each domain."""
+        """Returns the row numbers of each domain."""
         return np.split(np.arange(self.rows), self.starts[1:]) if self.rows else []
 
 
 def cut_to_fit(columns: Columns, features_of: Mapping[str, tuple[str, ...]], most_ids: int) -> list[Columns]:
-    """Parts of rows sorted by domain with at most `most_ids` distinct ids each, of the vocabularies in `features_of`.
+    """Splits rows, sorted by domain, into pieces with at most `most_ids` distinct ids of the vocabularies given.
 
-    A cut is between domains, unless a domain alone has more. A single row is a part whatever its ids.
+    Cuts lie between domains; a domain that does not fit alone is cut inside. A piece has at least one row, whatever the
+    number of its ids.
 
-    Example: at most 4 ids, of domains 0, 0, 1, 1 with users 7, 8, 7, 9 and items 1, 1, 2, 3: a cut after two rows.
+    | domain_id | 0 0 1 1 |
+    | user_id   | 7 8 7 9 |      with most_ids = 4, three rows fit (users 7, 8 and items 1, 2);
+    | item_id   | 1 1 2 3 |      the cut moves back to the start of domain 1, after two rows
     """
-    parts, begin, rows = [], 0, len(columns[LABEL])
+    pieces, begin, rows = [], 0, len(columns[LABEL])
     while begin < rows:
         end = min(rows, begin + max(1, WINDOW * most_ids))
-        new = np.zeros(end - begin, np.int64)  # ids that a row is the first to have
+        new_ids = np.zeros(end - begin, np.int64)  # ids whose first occurrence is in this row
         for names in features_of.values():
             values = np.concatenate([columns[name][begin:end].reshape(end - begin, -1) for name in names], axis=1)
             _, first = np.unique(values, return_index=True)
-            new += np.bincount(first // values.shape[1], minlength=end - begin)
-        fitting = begin + max(1, int(np.searchsorted(np.cumsum(new), most_ids, side="right")))
-        if fitting < rows:
+            new_ids += np.bincount(first // values.shape[1], minlength=end - begin)
+        cut = begin + max(1, int(np.searchsorted(np.cumsum(new_ids), most_ids, side="right")))
+        if cut < rows:
             domain = columns["domain_id"]
-            whole = int(np.searchsorted(domain, domain[fitting]))
-            fitting = whole if whole > begin else fitting
-        parts.append({name: column[begin:fitting] for name, column in columns.items()})
-        begin = fitting
-    return parts
+            domain_start = int(np.searchsorted(domain, domain[cut]))
+            cut = domain_start if domain_start > begin else cut
+        pieces.append({name: column[begin:cut] for name, column in columns.items()})
+        begin = cut
+    return pieces

@@ -1,4 +1,4 @@
-"""The feed: which rank reads which buckets, and the reading itself, by Petastorm."""
+"""Reads the samples of whole buckets with Petastorm. This is the only module that imports it."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,48 +19,56 @@ from training.data.snapshot import DataFile, Snapshot
 from training.errors import UserError
 from training.files.object_store import fetch
 
-# Petastorm 0.13 is written for an older pyarrow, which the locked one still serves, with a warning a call.
+# Petastorm 0.13 was written for an older pyarrow; the locked version still supports its calls, but warns at each one.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
 
 
 class CompleteThreadPool(ThreadPool):
-    """Petastorm's thread pool, without its loss of row groups.
+    """Fixes Petastorm's thread pool, which can lose row groups.
 
-    `ThreadPool.get_results` ends when all workers are done and then the ventilator is completed. The ventilator can
-    hand out its last items between the two looks, and those are lost without an error. Here the ventilator is
-    looked at first: once it is completed it stays so, and "all workers done" then means all of the work.
+    `ThreadPool.get_results` ends when all workers are done and the ventilator is completed, checked in this order. The
+    ventilator can hand out its last items between the two checks, and those are lost without an error. Here the
+    ventilator is checked first. A completed ventilator stays completed, so "all workers are done" then means that all
+    work is done.
     """
 
     def all_workers_done(self) -> bool:
+        """Returns whether all items were handed out and processed."""
         handed_out = self._ventilator is None or self._ventilator.completed()
         return handed_out and super().all_workers_done()
 
 
 class QuietReader(Reader):
-    """Petastorm's reader, whose clean-up prints on stdout, where only the summary belongs; no cache, nothing to do."""
+    """Keeps Petastorm's reader from printing on stdout, where only the summary belongs."""
 
     def cleanup_cache(self) -> None:
-        pass
+        """Does nothing, because there is no cache; the original prints."""
 
 
 def read_buckets(snapshot: Snapshot, split: str, buckets: Sequence[int] | None = None) -> Columns:
-    """The rows of some buckets of `split`, or of all, with the columns of the schema; else as `read_rows`."""
-    buckets = snapshot.rows_by_bucket(split) if buckets is None else buckets
-    return read_rows(snapshot.of(split, list(buckets)), snapshot.schema.columns)
+    """Reads the rows of `buckets` (default: all) in `split`, with all columns of the schema.
+
+    Rows are sorted as in `read_rows`, which says what is raised.
+    """
+    chosen = list(snapshot.rows_by_bucket(split) if buckets is None else buckets)
+    return read_rows(snapshot.files_of(split, chosen), snapshot.schema.columns)
 
 
 def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ROW_ORDER) -> Columns:
-    """Reads some files of a snapshot whole, sorted by domain_id, user_id, item_id, label.
+    """Reads whole files of a snapshot, and sorts the rows by domain_id, user_id, item_id, label.
+
+    Args:
+        columns: those to read; ROW_ORDER must be among them.
 
     Raises:
-        UserError: a file lacks a column, or has another type for it than the first file.
-        RuntimeError: the rows read are not the rows listed.
+        UserError: a file lacks a column, or the type of a column differs between files.
+        RuntimeError: the number of rows differs from the number that the table lists.
     """
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in columns}
+    chunks: dict[str, list[np.ndarray]] = {name: [] for name in columns}
     if files:
         paths = [str(fetch(file.path)) for file in files]
         _refuse_other_columns(paths, columns)
-        # One worker keeps the order of the list, and reads many times faster than a model trains.
+        # A single worker keeps the order of the files, and still reads many times faster than a model trains.
         file_system, paths = get_filesystem_and_path_or_paths([f"file://{path}" for path in paths])
         reader = QuietReader(
             file_system,
@@ -75,47 +83,55 @@ def read_rows(files: Sequence[DataFile], columns: Sequence[str] = ROW_ORDER) -> 
         with reader:
             for row_group in reader:
                 for name in columns:
-                    parts[name].append(getattr(row_group, name))
-    read = sum(map(len, parts[columns[0]]))
-    listed = sum(file.rows for file in files)
-    if read != listed:
-        raise RuntimeError(f"read {read} rows of {listed} listed in {len(files)} files, as {files[0].path}")
-    # a round has gigabytes of rows: of no more than one column at a time are there two copies
-    return _sorted({name: np.concatenate(parts.pop(name)) if parts[name] else np.array([]) for name in columns})
+                    chunks[name].append(getattr(row_group, name))
+    rows_read = sum(map(len, chunks[columns[0]]))
+    rows_listed = sum(file.rows for file in files)
+    if rows_read != rows_listed:
+        raise RuntimeError(
+            f"read {rows_read} rows of {rows_listed} listed in {len(files)} files, the first being {files[0].path}"
+        )
+    # A round may have gigabytes of rows: `pop` frees each column's chunks before the next is concatenated.
+    return _sort({name: np.concatenate(chunks.pop(name)) if chunks[name] else np.array([]) for name in columns})
 
 
 def _refuse_other_columns(paths: Sequence[str], columns: Sequence[str]) -> None:
+    """Raises UserError if a file lacks one of the columns or has another type for it than the first file."""
     schemas = [_schema(path) for path in paths]
     for path, schema in zip(paths, schemas, strict=True):
         for name in columns:
             if name not in schema.names:
-                raise UserError(f'file {path} of the samples lacks the column "{name}": build them anew')
+                raise UserError(f'file {path} of the samples lacks the column "{name}": rebuild the tables')
             if schema.field(name).type != schemas[0].field(name).type:
                 raise UserError(
-                    f'file {path} of the samples has {schema.field(name).type} as the type of "{name}", and {paths[0]} '
-                    f"has {schemas[0].field(name).type}: build them anew"
+                    f'column "{name}" of the samples has type {schema.field(name).type} in file {path}, but '
+                    f"{schemas[0].field(name).type} in file {paths[0]}: rebuild the tables"
                 )
 
 
 @lru_cache(1 << 14)
 def _schema(path: str) -> pa.Schema:
-    """That of a file, which never changes: every epoch asks again."""
+    """Returns the schema of a file. Files never change, and every epoch reads the same ones."""
     return pq.read_schema(path)
 
 
-def _sorted(columns: Columns) -> Columns:
-    """Sorts the rows by ROW_ORDER. Files are sorted already: only domains in several files have to be merged."""
+def _sort(columns: Columns) -> Columns:
+    """Sorts the rows by ROW_ORDER, in place, column by column.
+
+    Each file is sorted already, so after a stable sort by domain only domains with rows in several files can be out of
+    order.
+    """
     order = np.argsort(columns["domain_id"], kind="stable")
     for name, column in columns.items():
         columns[name] = column[order]
     domain = columns["domain_id"]
-    alike, falls = domain[1:] == domain[:-1], np.zeros(len(domain[1:]), bool)
+    equal = domain[1:] == domain[:-1]  # to the row before, in the columns compared so far
+    out_of_order = np.zeros(len(equal), bool)
     for key in (columns[name] for name in ROW_ORDER[1:]):
-        falls |= alike & (key[1:] < key[:-1])
-        alike &= key[1:] == key[:-1]
-    for merged in np.unique(domain[1:][falls]):
-        part = slice(*np.searchsorted(domain, [merged, merged + 1]))
-        within = np.lexsort([columns[name][part] for name in reversed(ROW_ORDER[1:])])
+        out_of_order |= equal & (key[1:] < key[:-1])
+        equal &= key[1:] == key[:-1]
+    for domain_id in np.unique(domain[1:][out_of_order]):
+        rows = slice(*np.searchsorted(domain, [domain_id, domain_id + 1]))
+        sorted_rows = np.lexsort([columns[name][rows] for name in reversed(ROW_ORDER[1:])])
         for column in columns.values():
-            column[part] = column[part][within]
+            column[rows] = column[rows][sorted_rows]
     return columns

@@ -1,4 +1,4 @@
-"""What a sample consists of: ids, further features, and the vocabularies that their values number."""
+"""Describes the columns of a sample: ids, further features, and the vocabulary that each looks up."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -8,15 +8,16 @@ from training.column_names import IDS, LABEL, LENGTH
 
 @dataclass(frozen=True)
 class Feature:
-    """A column of the samples table.
+    """Describes a feature, which is a column of the samples table.
 
     Attributes:
-        name: of the column.
+        name: the name of the column.
         kind: id | category | dense | list | sequence.
-        vocabulary: the feature whose ids its values are (its own name, or item_id for a sequence of items);
-            None for dense, which has numbers.
-        size: the ids of the vocabulary: values are 0 .. size - 1.
-        length: of a list or sequence, which is filled up to it; column NAME_length tells how many values are real.
+        vocabulary: the feature that numbers the ids: its own name, or item_id for a sequence of items. None for a dense
+            feature, which holds numbers.
+        size: the number of ids in the vocabulary; values are 0 to size - 1.
+        length: the length that lists and sequences are padded to, and 0 for other kinds. The column NAME_length has the
+            number of values before the padding.
     """
 
     name: str
@@ -27,45 +28,55 @@ class Feature:
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The columns that hold the feature."""
         return (self.name, LENGTH.format(self.name)) if self.length else (self.name,)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The features of the samples, ids first."""
+    """Describes the features of the samples, ids first."""
 
     features: tuple[Feature, ...]
 
     @classmethod
     def of(cls, sizes: dict[str, int], further: Iterable[Feature] = ()) -> "Schema":
-        """A schema of user_id, item_id and domain_id with so many ids each, and further features."""
+        """Returns a schema of user_id, item_id and domain_id, whose numbers of ids are `sizes`, and `further` features.
+
+        >>> Schema.of({"user_id": 40, "item_id": 25, "domain_id": 12}).columns
+        ('user_id', 'item_id', 'domain_id', 'label')
+        """
         return cls((*(Feature(name, "id", name, sizes[name]) for name in IDS), *further))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns that the trainer reads."""
+        """The columns that the trainer reads: those of all features, and the label."""
         return (*(column for feature in self.features for column in feature.columns), LABEL)
 
     @property
     def vocabularies(self) -> dict[str, str]:
-        """{feature: vocabulary} of the features that hold ids."""
+        """The vocabulary of each feature that holds ids, by the feature's name."""
         return {feature.name: feature.vocabulary for feature in self.features if feature.vocabulary is not None}
 
     @property
     def sizes(self) -> dict[str, int]:
-        """{vocabulary: the number of its ids}."""
+        """The number of ids in each vocabulary."""
         return {feature.name: feature.size for feature in self.features if feature.vocabulary == feature.name}
 
     def with_one_id(self, vocabularies: Iterable[str]) -> "Schema":
-        """The same features, with a single id in each of these vocabularies."""
+        """Returns the same features with a single id in each of these vocabularies.
+
+        A model built from it allocates next to nothing for tables that are sharded.
+        """
         names = set(vocabularies)
         return Schema(
             tuple(replace(feature, size=1) if feature.vocabulary in names else feature for feature in self.features)
         )
 
     def to_json(self) -> list[dict]:
+        """Returns the features as values that JSON can hold."""
         return [asdict(feature) for feature in self.features]
 
     @classmethod
     def from_json(cls, features: list[dict]) -> "Schema":
+        """Restores a schema from the result of `to_json`."""
         return cls(tuple(Feature(**feature) for feature in features))

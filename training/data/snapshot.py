@@ -1,8 +1,6 @@
-"""What a run reads: pinned versions of the tables, the files of the samples and their row counts, and the domains.
+"""Pins the input of a run: versions of the tables, the files of the samples with their row counts, and the domains.
 
-The commits of a build carry a mark, and a build is published by its row in the table builds. What it has written until
-then, or what it wrote and its checks refused, is passed over, and all that follows it; what somebody else committed to
-the published tables before that is not.
+`training/data/published_builds.py` says which versions a run may read.
 """
 
 from collections.abc import Mapping
@@ -29,6 +27,8 @@ from training.errors import UserError
 
 @dataclass(frozen=True)
 class DataFile:
+    """Describes a Parquet file of the samples table."""
+
     path: str  # absolute, or a URL
     split: str
     bucket: int
@@ -37,7 +37,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Domains:
-    """The domains table, one entry a domain, sorted by id."""
+    """Holds the domains table as columns of shape (domains,), sorted by id."""
 
     domain_id: np.ndarray
     head: np.ndarray  # bool
@@ -49,49 +49,56 @@ class Domains:
     def __len__(self) -> int:
         return len(self.domain_id)
 
-    def where(self, chosen: np.ndarray) -> "Domains":
-        """Some of the domains, by a mask."""
-        return Domains(**{name: column[chosen] for name, column in vars(self).items()})
+    def where(self, mask: np.ndarray) -> "Domains":
+        """Returns the domains that a boolean mask selects."""
+        return Domains(**{name: column[mask] for name, column in vars(self).items()})
 
     def trainable(self, min_rows: int) -> "Domains":
-        """Those with at least `min_rows` training rows, among these both classes."""
-        both = (self.positives_train > 0) & (self.positives_train < self.rows_train)
-        return self.where(both & (self.rows_train >= min_rows))
+        """Returns the domains with at least `min_rows` training rows, of both classes."""
+        both_classes = (self.positives_train > 0) & (self.positives_train < self.rows_train)
+        return self.where(both_classes & (self.rows_train >= min_rows))
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    versions: dict[str, int]  # by table
+    """Holds the pinned input of a run.
+
+    Attributes:
+        versions: the version of each table, by name.
+        files: all files of the samples.
+    """
+
+    versions: dict[str, int]
     files: tuple[DataFile, ...]
     schema: Schema
     domains: Domains
 
     @property
     def version(self) -> int:
-        """That of the samples."""
+        """The version of the samples table."""
         return self.versions["samples"]
 
     def rows_by_bucket(self, split: str) -> dict[int, int]:
-        """The listed rows of each bucket of `split`."""
+        """Returns the number of rows of each bucket in `split`."""
         rows: dict[int, int] = {}
         for file in self.files:
             if file.split == split:
                 rows[file.bucket] = rows.get(file.bucket, 0) + file.rows
         return rows
 
-    def of(self, split: str, buckets: list[int]) -> list[DataFile]:
-        """The files of some buckets of `split`, in a fixed order."""
+    def files_of(self, split: str, buckets: list[int]) -> list[DataFile]:
+        """Returns the files of some buckets in `split`, in a fixed order."""
         chosen = set(buckets)
         files = [file for file in self.files if file.split == split and file.bucket in chosen]
         return sorted(files, key=lambda file: (file.bucket, file.path))
 
 
 def take_snapshot(config: Config) -> Snapshot:
-    """Resolves the versions of the tables and lists the files of the samples.
+    """Pins the published versions of the tables and lists the files of the samples.
 
     Raises:
-        UserError: a table is missing or empty, or the samples have deletion vectors, which the feed cannot apply, or
-            lack a file; as `published_versions`.
+        UserError: a table does not exist, or the samples are empty, lack a file, enable deletion vectors, or hold ids
+            outside their vocabulary; or what `published_versions` raises.
     """
     versions = published_versions(config)
     samples = open_table(config.table("samples"), versions["samples"])
@@ -99,7 +106,7 @@ def take_snapshot(config: Config) -> Snapshot:
     actions = add_actions(samples)
     files = tuple(_list_files(samples, actions))
     if not files:
-        raise UserError(f"table {config.table('samples')} is empty: build it again")
+        raise UserError(f"table {config.table('samples')} is empty: rebuild it from a log with valid rows")
     refuse_missing_files(samples, [file.path for file in files])
     names = [field.name for field in fields(Domains)]
     domains = read_columns(config.table("domains"), names, version=versions["domains"])
@@ -115,39 +122,47 @@ def take_snapshot(config: Config) -> Snapshot:
 
 
 def read_schema(config: Config, versions: Mapping[str, int], domains: int) -> Schema:
-    """What the samples consist of: the ids, and the features that the config names, as the table features has them.
+    """Returns the schema of the samples: the ids, and the configured features as the table `features` describes them.
+
+    Args:
+        versions: the version of each table.
+        domains: the number of domains.
 
     Raises:
-        UserError: a feature was not built, or as something else.
+        UserError: a configured feature was not built, or was built with another kind.
     """
     sizes = {f"{owner}_id": count_rows(config.table(f"{owner}s"), versions[f"{owner}s"]) for owner in ("user", "item")}
-    wanted = config.data.features
-    if not wanted:
+    configured = config.data.features
+    if not configured:
         return Schema.of({**sizes, "domain_id": domains})
     path = config.table("features")
     columns = read_columns(path, ["name", "kind", "vocabulary", "size", "length"], version=versions["features"])
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     built = {feature.name: feature for feature in (Feature(*row) for row in rows)}
     further = []
-    for name, feature in wanted.items():
-        found = built.get(name)
-        if found is None or found.kind != feature.kind:
-            kind = f"is built as {found.kind}" if found else f"was not built (there are {', '.join(built) or 'none'})"
-            raise UserError(f'feature "{name}" ({feature.kind}) {kind} in {path}: run pipelines/build_domains.py again')
-        further.append(found)
+    for name, settings in configured.items():
+        feature = built.get(name)
+        if feature is None or feature.kind != settings.kind:
+            fault = (
+                f"is built as {feature.kind}" if feature else f"was not built (there are {', '.join(built) or 'none'})"
+            )
+            raise UserError(
+                f'feature "{name}" ({settings.kind}) {fault} in {path}: run pipelines/build_domains.py again'
+            )
+        further.append(feature)
     return Schema.of({**sizes, "domain_id": domains}, further)
 
 
 def _refuse_unknown_ids(actions: dict[str, list], table: str, schema: Schema) -> None:
-    """Raises UserError if a file of `table` has an id, by its statistics, that its vocabulary has not."""
+    """Raises UserError if the statistics of a file show an id outside its vocabulary."""
     bounds = [(name, f"{bound}.{name}") for name in schema.vocabularies for bound in ("min", "max")]
     for name, bound in bounds:
         size = schema.sizes[schema.vocabularies[name]]
         for file, value in zip(actions["path"], actions.get(bound, ()), strict=False):
             if value is not None and not 0 <= value < size:
                 raise UserError(
-                    f"file {file} of table {table} has {name} {value}, and its vocabulary ends at {size - 1}: "
-                    "build the tables anew"
+                    f"file {file} of table {table} has {name} {value}, but its vocabulary ends at {size - 1}: "
+                    "rebuild the tables"
                 )
 
 

@@ -54,7 +54,7 @@ class RoundContext:
         Those, and the patch with them, number the rows of sharded tables as they are cached here.
         """
         cache = theta.cache(patch.ids, self.inner.moments)
-        patch = patch.numbered(theta.shards)
+        patch = patch.with_local_ids(theta.shards)
         self.inner.step_together(cache, items, lambda item: gradients(cache, patch, item), self.ranks)
         theta.write_back(cache, self.inner.moments)
 

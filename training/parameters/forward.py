@@ -10,7 +10,7 @@ from torch.nn.functional import embedding
 
 from training.column_names import LABEL
 from training.data.columns import Columns, to_features
-from training.data.domain_rows import Rows
+from training.data.domain_rows import DomainRows
 from training.data.id_numbering import renumber_ids
 from training.parameters.domain_offsets import NO_ID, DomainOffset, OffsetGroup, unflatten
 from training.parameters.remote_tables import any_remote
@@ -70,7 +70,7 @@ def domain_logits(
 
 @torch.no_grad()
 def predict_group(
-    model: nn.Module, theta: SharedParameters, group: OffsetGroup, rows: Rows, lines: Sequence[np.ndarray]
+    model: nn.Module, theta: SharedParameters, group: OffsetGroup, rows: DomainRows, lines: Sequence[np.ndarray]
 ) -> np.ndarray:
     """The logits of theta^S + theta^i of a group, one line of row numbers a domain, one after the other, flat."""
     model.eval()
@@ -93,7 +93,7 @@ def predict_adapted(
     shared: np.ndarray,
 ) -> np.ndarray:
     """The logits of theta^S + theta^i; where a domain has no theta^i, its `shared` logits. Shapes (rows,)."""
-    rows = Rows(columns, theta.like.dtype, theta.like.device)
+    rows = DomainRows(columns, theta.like.dtype, theta.like.device)
     result = shared.copy()
     present = sorted((domain for domain in specific if domain in rows.rows_of), key=lambda d: len(rows.rows_of[d]))
     for begin in range(0, len(present), MOST_DOMAINS):

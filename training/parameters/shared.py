@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from training.data.id_numbering import by_vocabulary, distinct_ids
+from training.data.id_numbering import distinct_ids, features_by_vocabulary
 from training.distributed.ranks import Ranks
 from training.parameters.adam import Moments
 from training.parameters.remote_tables import PulledTable, Table
@@ -60,7 +60,7 @@ class SharedParameters:
             frozen={name: named[name] for name in tables if name in named and name not in trained},
             statistics={name: value for name, value in model.named_buffers() if value.is_floating_point()},
             vocabulary_of=dict(tables),
-            features_of=by_vocabulary(model.vocabularies, set(tables.values())),
+            features_of=features_by_vocabulary(model.vocabularies, set(tables.values())),
             shards=shards,
         )
 

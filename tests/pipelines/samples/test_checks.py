@@ -89,7 +89,7 @@ def test_failed_first_build_leaves_nothing_to_train_on(spark, make_config, log, 
     monkeypatch.setattr(build_domains, "describe_domains", one_row_more(build_domains.describe_domains))
     with pytest.raises(UserError, match="failed the check"):
         build_domains.build(spark, config)
-    with pytest.raises(UserError, match="is of a build that did not finish: run pipelines/build_domains.py"):
+    with pytest.raises(UserError, match="comes from a build that did not finish: run pipelines/build_domains.py"):
         train(config)
 
 

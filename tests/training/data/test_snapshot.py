@@ -21,12 +21,12 @@ def test_samples_with_deletion_vectors_are_refused(spark, built, tmp_path):
     config = built.config("framework.name=dn", built.copy(tmp_path))
     table = f"delta.`{config.table('samples')}`"
     spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')")
-    with pytest.raises(UserError, match="has deletion vectors on, which the feed cannot apply"):
+    with pytest.raises(UserError, match="has deletion vectors, which the reader does not support"):
         train(config)
     spark.sql(f"DELETE FROM {table} WHERE user_id = 3")
     spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')")
     assert DeltaTable(config.table("samples")).deletion_vectors().read_all().num_rows > 0
-    with pytest.raises(UserError, match="has deletion vectors on, which the feed cannot apply"):
+    with pytest.raises(UserError, match="has deletion vectors, which the reader does not support"):
         train(config)
 
 
@@ -36,10 +36,10 @@ def test_samples_with_deletion_vectors_are_refused(spark, built, tmp_path):
         (
             "samples",
             ["SET TBLPROPERTIES ('delta.columnMapping.mode' = 'name')", "RENAME COLUMN label TO clicked"],
-            "has column mapping on",
+            "has column mapping enabled",
         ),
-        ("users", ["SET TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"], "has column mapping on"),
-        ("domains", ["SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')"], "has type widening on"),
+        ("users", ["SET TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"], "has column mapping enabled"),
+        ("domains", ["SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')"], "has type widening enabled"),
     ],
 )
 def test_tables_with_features_that_change_their_files_are_refused(spark, built, tmp_path, table, statements, message):
@@ -56,7 +56,7 @@ def test_missing_file_of_a_table_is_named_before_training(built, tmp_path):
     config = built.config("framework.name=dn", built.copy(tmp_path))
     missing = Path(take_snapshot(config).files[0].path)
     missing.unlink()
-    with pytest.raises(UserError, match=rf"lacks 1 of \d+ files, as {re.escape(str(missing))}"):
+    with pytest.raises(UserError, match=rf"lacks 1 of its \d+ files, for example {re.escape(str(missing))}"):
         train(config)
 
 
@@ -78,9 +78,9 @@ def test_rows_deleted_after_the_version_was_pinned_are_read(spark, built, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("UPDATE {} SET item_id = 99 WHERE user_id = 3", "has item_id 99, and its vocabulary ends at 24"),
-        ("UPDATE {} SET user_id = 40 WHERE user_id = 3", "has user_id 40, and its vocabulary ends at 39"),
-        ("UPDATE {} SET domain_id = 12 WHERE domain_id = 7", "has domain_id 12, and its vocabulary ends at 11"),
+        ("UPDATE {} SET item_id = 99 WHERE user_id = 3", "has item_id 99, but its vocabulary ends at 24"),
+        ("UPDATE {} SET user_id = 40 WHERE user_id = 3", "has user_id 40, but its vocabulary ends at 39"),
+        ("UPDATE {} SET domain_id = 12 WHERE domain_id = 7", "has domain_id 12, but its vocabulary ends at 11"),
     ],
 )
 def test_id_beyond_its_vocabulary_is_refused_before_training(spark, built, tmp_path, change, message):

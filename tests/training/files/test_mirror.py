@@ -122,7 +122,7 @@ def test_a_file_that_a_bucket_has_lost_is_named_before_training(built, bucket):
     config = built.config(f"root={bucket}", "framework.name=joint")
     lost = take_snapshot(config).files[0].path
     obstore.delete(*object_store.open_url(lost))
-    with pytest.raises(UserError, match=f"lacks 1 of .* as {lost}"):
+    with pytest.raises(UserError, match=f"lacks 1 of .* for example {lost}"):
         train(config)
 
 

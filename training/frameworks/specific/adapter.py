@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.config import Config
 from training.data.columns import Columns
-from training.data.domain_rows import Rows
+from training.data.domain_rows import DomainRows
 from training.data.id_numbering import distinct_ids
 from training.files.atomic_write import atomic_write
 from training.frameworks import SPECIFIC
@@ -100,7 +100,7 @@ class Adapter:
     ) -> None:
         self.model, self.theta, self.helpers, self.settings = model, theta, helpers, settings
         self._dtype, self._device = theta.like.dtype, theta.like.device
-        self._helper_rows = Rows(helpers.columns, self._dtype, self._device)
+        self._helper_rows = DomainRows(helpers.columns, self._dtype, self._device)
 
     def adapt(
         self,
@@ -124,7 +124,7 @@ class Adapter:
         Yields:
             The adapted domains, in no particular order.
         """
-        train_rows, val_rows = (Rows(columns, self._dtype, self._device) for columns in (train, val))
+        train_rows, val_rows = (DomainRows(columns, self._dtype, self._device) for columns in (train, val))
         rounds = {domain: count for domain, count in rounds.items() if domain in train_rows.rows_of}
         for domains in self._groups(train_rows, rounds):
             yield from self._adapt_group(
@@ -147,7 +147,7 @@ class Adapter:
             adapter.directions = load_file(_directions_path(folder))["directions"].to(theta.like)
         return adapter
 
-    def _groups(self, train: Rows, rounds: Mapping[int, int]) -> Iterator[list[int]]:
+    def _groups(self, train: DomainRows, rounds: Mapping[int, int]) -> Iterator[list[int]]:
         """Domains with as many rounds, of like size, that fit into a step together; none larger than the next."""
 
         def size(domain: int) -> int:
@@ -167,8 +167,8 @@ class Adapter:
     def _adapt_group(
         self,
         domains: list[int],
-        train: Rows,
-        val: Rows,
+        train: DomainRows,
+        val: DomainRows,
         rounds: int,
         keep: Keep,
         start: Mapping[int, DomainOffset],
@@ -205,7 +205,7 @@ class Adapter:
                 np.array([auc[position] for auc in aucs]),
             )
 
-    def _zero(self, train: Rows, domain: int) -> DomainOffset:
+    def _zero(self, train: DomainRows, domain: int) -> DomainOffset:
         rows = torch.from_numpy(train.rows_of[domain]).to(self._device)
         features = {name: column[rows] for name, column in train.features.items()}
         ids = distinct_ids(features, self.theta.features_of)
@@ -222,7 +222,7 @@ class Adapter:
             },
         )
 
-    def _val_auc(self, group: OffsetGroup, domains: list[int], val: Rows) -> np.ndarray:
+    def _val_auc(self, group: OffsetGroup, domains: list[int], val: DomainRows) -> np.ndarray:
         """The AUC of each domain on `val`, NaN where it is undefined."""
         lines = [val.rows_of.get(domain, np.empty(0, np.int64)) for domain in domains]
         if not any(map(len, lines)):

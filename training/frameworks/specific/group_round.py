@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.data.domain_rows import Rows
+from training.data.domain_rows import DomainRows
 from training.errors import UserError
 from training.frameworks.specific.helper_rows import HelperRows
 from training.parameters.adam import adam_, bias_corrected
@@ -50,8 +50,8 @@ class GroupContext:
     model: nn.Module
     theta: SharedParameters
     domains: Sequence[int]
-    train: Rows
-    reservoir: tuple[HelperRows, Rows]
+    train: DomainRows
+    reservoir: tuple[HelperRows, DomainRows]
     directions: Tensor | None
     settings: AdaptationSettings
     round_number: int
