@@ -8,16 +8,13 @@ item without a training positive has no vector, and the trainer gives it zeros.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.engine import tables
-from pipelines.engine.jvm import hadoop_path
-from pipelines.engine.session import persisting, run_job
+from pipelines.engine.session import persisting, run_job, temporary_checkpoints
 from training.config import Config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
@@ -37,7 +34,8 @@ def als_vectors(spark: SparkSession, config: Config) -> dict:
             )
     samples = tables.read(spark, config.table("samples"), snapshot.version)
     counts = {}
-    with persisting() as persist, checkpoints(spark, f"{config.table('als')}_checkpoints"):
+    # without checkpoints, the long lineage of ALS would overflow the stack
+    with persisting() as persist, temporary_checkpoints(spark, f"{config.table('als')}_checkpoints"):
         positives = persist(training_positives(samples))
         model = ALS(
             rank=config.als.rank,
@@ -58,18 +56,6 @@ def als_vectors(spark: SparkSession, config: Config) -> dict:
             counts[f"{name}s"] = tables.read(spark, config.table(f"{name}_vectors")).count()
         counts["positives"] = positives.count()
     return {**counts, "rank": config.als.rank, "seconds": round(time.monotonic() - start, 3)}
-
-
-@contextmanager
-def checkpoints(spark: SparkSession, path: str) -> Iterator[None]:
-    """Sets a temporary checkpoint folder inside the block: ALS's long lineage would overflow the stack."""
-    context = spark.sparkContext
-    context.setCheckpointDir(path)
-    try:
-        yield
-    finally:
-        folder, file_system = hadoop_path(spark, path)
-        file_system.delete(folder, True)
 
 
 def training_positives(samples: DataFrame) -> DataFrame:

@@ -1,4 +1,4 @@
-"""Access to the Java side of a Spark session."""
+"""Gives access to the Java side of a Spark session."""
 
 from py4j.java_gateway import JavaObject, JVMView
 from pyspark.sql import SparkSession

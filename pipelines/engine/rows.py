@@ -1,4 +1,4 @@
-"""Rows of small results on the driver."""
+"""Fetches small results to the driver."""
 
 from typing import cast
 
@@ -6,5 +6,5 @@ from pyspark.sql import Column, DataFrame, Row
 
 
 def aggregate(frame: DataFrame, *columns: Column) -> Row:
-    """Computes `columns`, aggregates over all rows of `frame`, as one row; an empty frame gives a row, too."""
+    """Computes aggregates over all rows of `frame`, and returns them as one row."""
     return cast(Row, frame.agg(*columns).first())

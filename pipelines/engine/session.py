@@ -13,6 +13,7 @@ from py4j.java_gateway import JVMView
 from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 
+from pipelines.engine.jvm import hadoop_path
 from training.command import exit_with_user_errors, explaining_full_disk
 from training.config import Config, parse_arguments
 
@@ -80,6 +81,17 @@ def persisting() -> Iterator[Callable[[DataFrame], DataFrame]]:
             return frame.persist()
 
         yield persist
+
+
+@contextmanager
+def temporary_checkpoints(spark: SparkSession, path: str) -> Iterator[None]:
+    """Sets the folder `path` for Spark's checkpoints, and removes it when the block ends."""
+    spark.sparkContext.setCheckpointDir(path)
+    try:
+        yield
+    finally:
+        folder, file_system = hadoop_path(spark, path)
+        file_system.delete(folder, True)
 
 
 class SubmitStderr(io.TextIOBase):

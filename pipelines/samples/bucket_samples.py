@@ -32,10 +32,11 @@ def make_samples(
     owners: Mapping[str, DataFrame] = NO_OWNERS,
     events: bool = False,
 ) -> DataFrame:
-    """Draws negatives (unless `labelled`), splits each bucket (rows with a split keep it), and adds features.
+    """Makes the samples of each bucket: draws negatives, splits the rows and adds features.
 
     Args:
-        rows: see `assign_buckets`; columns beyond INPUT are features of the rows.
+        rows: see `assign_buckets`; columns beyond INPUT are features of the rows. Rows with a split keep it.
+        labelled: whether the log has labels, so that no negatives are drawn.
         owners: by user_id or item_id, the table of users or items with its features. Rows that have these features
             already, such as samples of an earlier build, keep theirs.
         events: whether a (domain, user, item) may be several samples.

@@ -46,7 +46,10 @@ def require_sound(spark: SparkSession, config: Config) -> None:
 
 
 def _last_domains(spark: SparkSession, config: Config) -> str:
-    """Names the table domains of the last build with these settings, or today's if that version is not readable."""
+    """Returns the table domains of the last build, for SQL.
+
+    If that build had other settings, or its version is no longer readable, this is the newest version.
+    """
     path, last = config.table("domains"), published_builds.last_build(spark, config)
     if last is None or last.asDict().get("data") != published_builds.settings_of(config.data):
         return f"delta.`{path}`"

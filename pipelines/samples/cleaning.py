@@ -21,7 +21,7 @@ NO_FEATURES: Features = MappingProxyType({})
 
 
 def parse(raw: DataFrame, positive_at: float | None = None, features: Features = NO_FEATURES) -> DataFrame:
-    """Types the raw strings and adds the first fault of each row that cannot be used.
+    """Converts the raw strings to typed values, and adds the first fault of each row.
 
     | user | item | domain | label |      | user | item | domain | label | time | event | column | reason       |
     | u1   | i1   | a      | 1     |  ->  | u1   | i1   | a      | 1.0   | null | null  | null   | null         |
@@ -55,7 +55,7 @@ def parse(raw: DataFrame, positive_at: float | None = None, features: Features =
 
 
 def parsed_time() -> Column:
-    """Returns the string column time as a number: its number, or the seconds since 1970 of its timestamp."""
+    """Parses the string column time: a number stays, a timestamp becomes seconds since 1970."""
     return F.coalesce(_number("time"), F.expr("unix_micros(try_cast(time AS TIMESTAMP)) / 1e6"))
 
 
@@ -140,7 +140,7 @@ def read_rows(raw: DataFrame, data: DataConfig, positive_at: float | None) -> Da
 
 
 def to_seconds(time: str) -> float:
-    """Converts a time of the config, a number or a timestamp, as `parsed_time` converts those of the log."""
+    """Converts a time of the config to a number, as `parsed_time` does for the log. Raises UserError."""
     seconds = seconds_of(time)
     if seconds is None:
         raise UserError(f'time "{time}" is neither a number nor a timestamp: correct data.since, .until or .split_at')

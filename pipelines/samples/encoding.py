@@ -28,7 +28,7 @@ from training.config import Config
 
 @dataclass(frozen=True)
 class EncodedLog:
-    """Holds a log as numbers.
+    """Holds a log whose keys are ids and whose features are numbers.
 
     Attributes:
         rows: domain_id, user_id, item_id, label, the log's split if it has one, and the features of rows.

@@ -89,7 +89,7 @@ def draw_negatives(
 
 
 def _of_pairs(pairs: np.ndarray, domains: np.ndarray, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Returns (index into `pairs`, item), shape (m, 2), of the rows whose (domain, user) is in `pairs`, sorted rows."""
+    """Returns (index into the sorted `pairs`, item), shape (m, 2), of the rows whose (domain, user) is among them."""
     if not len(items):
         return np.empty((0, 2), np.int64)
     all_pairs, inverse = np.unique(

@@ -36,7 +36,10 @@ class StartedBuild:
 
 
 def start_build(spark: SparkSession, config: Config) -> StartedBuild:
-    """Notes the state before a build. Call it before the log is read: a later build then reads newer rows again."""
+    """Returns the state before a build.
+
+    Call it before reading the log: rows that are added during the build are then read by the next one.
+    """
     paths = {name: config.table(name) for name in PUBLISHED_TABLES}
     versions = {name: tables.version(path) if tables.exists(spark, path) else -1 for name, path in paths.items()}
     return StartedBuild(versions, _source_version(spark, config.data))

@@ -24,7 +24,7 @@ class RowCounts:
 
     @property
     def rows_duplicate(self) -> int:
-        """Counts the rows that an equal row stands for."""
+        """Counts the rows that were dropped because an equal row was kept."""
         return self.rows_in - self.rows_kept - self.rows_rejected
 
 
@@ -43,10 +43,15 @@ def count_parsed_rows(parsed: DataFrame, config: Config) -> int:
 def count_clean_rows(
     rows_in: int, clean: DataFrame, rejected: DataFrame, config: Config
 ) -> tuple[RowCounts, float | None]:
-    """Counts what became of the `rows_in` rows of a log, and finds the largest time of a clean row.
+    """Counts kept and rejected rows, and finds the largest time of a clean row.
+
+    Args:
+        rows_in: the number of rows of the log; kept, rejected and duplicate rows must add up to it.
+        clean: see `cleaning.deduplicate`.
+        rejected: the table rejects.
 
     Raises:
-        UserError: no row is clean.
+        UserError: all rows were rejected.
     """
     columns = (F.count("*").alias("kept"), F.sum("copies").alias("copies"), F.max("time").alias("latest"))
     totals = aggregate(clean, *columns)
@@ -69,7 +74,13 @@ def count_clean_rows(
 def summarise_build(
     spark: SparkSession, config: Config, counts: RowCounts, samples: int, rows_made: int, start: float
 ) -> dict:
-    """Makes the summary of a build that began at `start` and holds `samples` samples, of which it made `rows_made`."""
+    """Returns the summary of a build.
+
+    Args:
+        samples: the number of rows in the table samples.
+        rows_made: how many rows this build made, for samples_per_second.
+        start: `time.monotonic()` when the build began.
+    """
     seconds = time.monotonic() - start
     return {
         "rows_in": counts.rows_in,

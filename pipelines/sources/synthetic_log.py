@@ -53,7 +53,7 @@ class Shape:
 
     @cached_property
     def ends(self) -> np.ndarray:
-        """Where the samples of each domain end, largest domain first: shape (domains,), the last is `samples`."""
+        """Returns the position after the last sample of each domain, largest domain first: shape (domains,)."""
         shares = np.arange(1, self.domains + 1, dtype=np.float64) ** -SIZE_EXPONENT
         further = np.round((self.samples - self.domains) * np.cumsum(shares) / shares.sum())
         return further.astype(np.int64) + np.arange(1, self.domains + 1)

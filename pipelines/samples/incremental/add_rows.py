@@ -135,7 +135,7 @@ def _add_samples(
 def _updated_owners(
     encoded: EncodedRows, started: StartedBuild, config: Config, persist: Callable[[DataFrame], DataFrame]
 ) -> dict[str, DataFrame]:
-    """Returns the tables of users and items as they will be, if they have features."""
+    """Returns the updated tables of users and items, by user or item, if they have features."""
     owners = {}
     for owner, values in encoded.owners.items():
         name = f"{owner}s"
@@ -149,7 +149,7 @@ def _require_extensible(spark: SparkSession, config: Config) -> Row:
     """Returns the last build of the tables. Raises UserError if rows cannot be added to them."""
     if config.data.largest_domains is not None:
         raise UserError(
-            "data.largest_domains chooses domains anew in each build, so rows cannot be added: rebuild with "
+            "data.largest_domains chooses domains again in each build, so rows cannot be added: rebuild with "
             "data.incremental=false, or name the domains in data.domains"
         )
     require_same_features(spark, config)

@@ -31,9 +31,9 @@ def plan_domains(encoded: EncodedRows, labelled: bool, config: Config) -> DataFr
 
 
 def changed_rows(log: DataFrame, plan: DataFrame, samples: DataFrame) -> DataFrame:
-    """Returns the rows of `log` that are no sample yet or have another label, with bucket, ctr_ratio and split.
+    """Selects the rows of `log` that are no sample yet, or whose label differs from that of the sample.
 
-    `split` is that of the sample, else the log's, else null.
+    Adds bucket, ctr_ratio and split: the split of the sample, else of the log, else null.
     """
     rows = assign_buckets(log, plan, labelled=True)
     buckets = [row["bucket"] for row in rows.select("bucket").distinct().collect()]

@@ -48,7 +48,7 @@ class NewKeys:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Holds new rows of the log as numbers.
+    """Holds new rows of the log whose keys are ids and whose features are numbers.
 
     Attributes:
         rows: domain_id, user_id, item_id, label, the log's split if it has one, and the features of rows.

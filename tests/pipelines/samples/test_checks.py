@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from pipelines import build_domains
 from pipelines.engine import tables
 from pipelines.samples.bucket_samples import refuse_doubles
+from pipelines.samples.checks import require_planned_rows
 from pipelines.samples.incremental import add_rows, changed_samples
 from training.data.published_builds import published_versions
 from training.data.snapshot import take_snapshot
@@ -138,6 +139,13 @@ def test_trainer_does_not_read_deleted_rows(spark, sound):
         rows = take_snapshot(sound).rows_by_bucket("train")
         stored = tables.read(spark, sound.table("samples")).where("split = 'train'").count()
         assert sum(rows.values()) == stored < 12
+
+
+def test_error_of_a_wrong_number_of_samples_names_the_sampler(spark):
+    plan = spark.createDataFrame([(3,), (4,)], "rows BIGINT")
+    require_planned_rows(7, plan)
+    with pytest.raises(RuntimeError, match=r"has 6 rows, but the plan counted 7: in pipelines/samples/negatives.py"):
+        require_planned_rows(6, plan)
 
 
 def test_repeated_pair_in_a_bucket_is_an_error():

@@ -108,7 +108,7 @@ def test_numeric_parquet_keys_lose_no_digit(spark, tmp_path, number, largest):
             r'column "item" is "int64 item" in file .*/b.parquet, but "int32 item" in .*/a.parquet',
         ),
         ({"time": None}, r'column "time" is "none" in file .*/b.parquet, but "double time" in .*/a.parquet'),
-        ({"history": None}, r'column "history" is "none" in file .*/b.parquet, but "group history \(LIST\)" in '),
+        ({"history": None}, r'column "history" is "none" in file .*/b.parquet, but "group history \(LIST\) '),
     ],
     ids=["widened", "lacks a column", "lacks a feature"],
 )

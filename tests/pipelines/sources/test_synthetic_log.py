@@ -8,6 +8,7 @@ import pytest
 from pipelines import generate_taobao_online
 from pipelines.build_domains import build_domains
 from pipelines.engine import tables
+from pipelines.sources import synthetic_tables
 from pipelines.sources.synthetic_log import (
     BIAS,
     ITEM,
@@ -142,7 +143,7 @@ def test_job_writes_a_log_and_its_best_auc(spark, tmp_path, monkeypatch):
     assert summary["best_mean_domain_auc"] == pytest.approx(expected.mean, abs=1e-12)
     assert summary["positives"] == drawn.label.sum()
 
-    monkeypatch.setattr(generate_taobao_online, "ROWS_PER_TASK", 700)
+    monkeypatch.setattr(synthetic_tables, "ROWS_PER_TASK", 700)
     generate_taobao_online.generate(spark, config())
     again = tables.read(spark, f"{tmp_path}/log").toPandas()
     assert sorted(map(tuple, again.to_numpy())) == sorted(map(tuple, log.to_numpy()))
