@@ -22,6 +22,7 @@ from training.distributed.ranks import Ranks
 from training.frameworks.inner_step import InnerOptimizer
 from training.models import build_model
 from training.parameters.shard_files import add_tables
+from training.parameters.sharded_cache import push_sharded
 from training.parameters.shared import SharedParameters
 from training.parameters.table_shards import Shard
 
@@ -81,7 +82,7 @@ def moved_in_an_epoch(columns: Columns, ranks: Ranks, rows_at_once: int) -> tupl
         inner.reset()
         for first in range(0, patch.rows, BATCH):
             inner.step(walker, patch.batch(np.arange(first, min(first + BATCH, patch.rows)), local=True))
-        theta.push_rows(walker, walker.tables, 1.0)
+        push_sharded(theta, walker.ids, walker.pulled, walker.local_tables, 1.0)
         sent += ranks.bytes_sent - before
     return sent, time.monotonic() - start
 

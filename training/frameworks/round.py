@@ -1,4 +1,4 @@
-"""What a framework works with in a round, beside theta and a patch."""
+"""What a framework for theta^S works with in a round, besides theta^S and a patch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from training.config import FrameworkConfig, TrainingConfig
 from training.data.domain_batches import domain_walk
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
-from training.frameworks.inner_step import Gradients, InnerOptimizer, Objective, mean_loss
+from training.frameworks.gradients import Gradients
+from training.frameworks.inner_step import InnerOptimizer, Objective, mean_loss
+from training.parameters.sharded_cache import sharded_cache
 from training.parameters.shared import SharedParameters
 
 T = TypeVar("T")
@@ -18,7 +20,15 @@ T = TypeVar("T")
 
 @dataclass
 class RoundContext:
-    """The inner optimiser, the settings, the other ranks, and the random numbers of this one."""
+    """Holds what a framework needs in a round.
+
+    Attributes:
+        inner: the inner optimiser. Its moments last from round to round.
+        framework: the settings of the framework.
+        training: the batch size and whether small domains are packed.
+        ranks: all ranks.
+        rng: this rank's random numbers.
+    """
 
     inner: InnerOptimizer
     framework: FrameworkConfig
@@ -27,20 +37,22 @@ class RoundContext:
     rng: np.random.Generator
 
     def walk(self, patch: Patch) -> list[list[np.ndarray]]:
-        """The domains of a patch in random order (see `domain_walk`), each a list of batches."""
+        """Returns the batches of each domain of a patch, the domains in random order (see `domain_walk`)."""
         return domain_walk(patch, self.training.batch_size, self.training.pack, self.rng)
 
     def walk_batches(self, patch: Patch) -> list[np.ndarray]:
-        """The batches of a walk, one after the other."""
+        """Returns the batches of `walk` as one list."""
         return [rows for domain in self.walk(patch) for rows in domain]
 
     def descend(
         self, theta: SharedParameters, patch: Patch, batches: Sequence[np.ndarray], objective: Objective = mean_loss
     ) -> None:
-        """A step on theta for each batch; ranks step together by the mean of their gradients."""
-        self.step_together(
-            theta, patch, batches, lambda at, rows_of, rows: self.inner.gradients(at, rows_of.batch(rows), objective)
-        )
+        """Takes one step on theta for each batch. Ranks step together, by the mean of their gradients."""
+
+        def gradients(parameters: SharedParameters, patch: Patch, rows: np.ndarray) -> Gradients:
+            return self.inner.gradients(parameters, patch.batch(rows), objective)
+
+        self.step_together(theta, patch, batches, gradients)
 
     def step_together(
         self,
@@ -49,20 +61,22 @@ class RoundContext:
         items: Sequence[T],
         gradients: Callable[[SharedParameters, Patch, T], Gradients],
     ) -> None:
-        """A step on theta for each item, by `gradients(parameters, patch, item)` at the parameters of then.
+        """Takes one step on theta for each item, by the mean over ranks of `gradients(parameters, patch, item)`.
 
-        Those, and the patch with them, number the rows of sharded tables as they are cached here.
+        The parameters are the current ones. With sharded tables, they are a local cache and the patch has local ids.
         """
-        cache = theta.cache(patch.ids, self.inner.moments)
-        patch = patch.with_local_ids(theta.shards)
-        self.inner.step_together(cache, items, lambda item: gradients(cache, patch, item), self.ranks)
-        theta.write_back(cache, self.inner.moments)
+        with sharded_cache(theta, patch.ids, self.inner.moments) as parameters:
+            local_patch = patch.with_local_ids(theta.shards)
+            self.inner.step_together(
+                parameters, items, lambda item: gradients(parameters, local_patch, item), self.ranks
+            )
 
 
 def in_groups(batches: Sequence[np.ndarray], size: int) -> list[list[np.ndarray]]:
-    """Groups of `size` batches one after the other; a batch that would be left alone joins the group before it.
+    """Groups consecutive batches by `size`. A single batch left at the end joins the group before it.
 
-    Example: five batches by two are groups of 2 and 3.
+    >>> [len(group) for group in in_groups([np.arange(8)] * 5, 2)]
+    [2, 3]
     """
     groups = [list(batches[begin : begin + size]) for begin in range(0, len(batches), size)]
     if len(groups) > 1 and len(groups[-1]) == 1:

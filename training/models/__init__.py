@@ -27,6 +27,7 @@ from training.models.ple import PLE
 from training.models.shared_bottom import SharedBottom
 from training.models.star import STAR
 from training.models.wdl import WideDeep
+from training.parameters.embedding_model import embedding_model
 
 MODELS = {
     "mlp": MLP,
@@ -67,8 +68,9 @@ def make_model(
     """The same, without a look at whether it can be trained: for a model that was."""
     torch.manual_seed(seed)
     model = _find(config.name)(config, schema, vectors or {})
-    model.vocabularies = schema.vocabularies
-    model.tables = getattr(model, "tables", {})
+    described = embedding_model(model)
+    described.vocabularies = schema.vocabularies
+    described.tables = getattr(model, "tables", {})
     return model
 
 
@@ -88,7 +90,7 @@ def _check(model: nn.Module, name: str, schema: Schema) -> None:
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError(f"model {name} has no parameters to train: give its layers to it as attributes")
     state = model.state_dict()
-    for table, vocabulary in model.tables.items():
+    for table, vocabulary in embedding_model(model).tables.items():
         size = schema.sizes.get(vocabulary)
         shape = state[table].shape if table in state else ()
         if len(shape) != 2 or shape[0] != size:

@@ -1,4 +1,4 @@
-"""Modules that keep statistics of their inputs, such as running means, in buffers."""
+"""Control over modules that keep statistics of their inputs in buffers, such as running means."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from torch import nn
 
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Inside the block such modules normalise by the statistics they have, and leave them as they are."""
-    keeping = [
+    """Makes modules with statistics use them and leave them unchanged while the block runs."""
+    with_statistics = [
         module
         for module in model.modules()
         if module.training and any(buffer.is_floating_point() for buffer in module.buffers(recurse=False))
     ]
-    for module in keeping:
+    for module in with_statistics:
         module.training = False
     try:
         yield
     finally:
-        for module in keeping:
+        for module in with_statistics:
             module.training = True

@@ -1,20 +1,42 @@
-"""Tables that are elsewhere, read as tensors are: table[ids] gives the rows of ids of any shape."""
+"""Tables whose rows are not all in this process, but can be read like tensors: table[ids] returns their rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from training.parameters.table_shards import draw_rows
+from training.parameters.row_initialization import draw_rows
+
+
+class Table(Protocol):
+    """Describes what can be looked up by ids: a tensor, or one of the classes below."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Returns (rows, dim)."""
+
+    def __getitem__(self, ids: Tensor, /) -> Tensor:
+        """Returns the rows of `ids`, shape (*ids.shape, dim)."""
 
 
 @dataclass(frozen=True)
 class PulledTable:
-    """Some rows of a table. Attributes: ids, sorted; rows, shape (len(ids), dim)."""
+    """Holds copies of some rows of a table; only these can be looked up.
+
+    Attributes:
+        ids: sorted, shape (n,).
+        rows: shape (n, dim).
+    """
 
     ids: Tensor
     rows: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Returns the shape of the pulled rows."""
+        return tuple(self.rows.shape)
 
     def __getitem__(self, ids: Tensor) -> Tensor:
         return self.rows[torch.searchsorted(self.ids, ids)]
@@ -22,16 +44,18 @@ class PulledTable:
 
 @dataclass(frozen=True)
 class StoredTable:
-    """A table in the memory-mapped files of the ranks that trained it.
+    """Reads a table from the memory-mapped files of the ranks that trained it.
 
     Attributes:
-        shards: of each rank the ids that it has rows of, sorted, and those rows.
+        shards: for each rank the sorted ids of its rows, and those rows.
         shape: (rows, dim) of the whole table.
-        scale, key: what a row that no rank has is drawn by, as in training/parameters/table_shards.py.
+        scale: the standard deviation of the initial values of rows that no rank has.
+        key: their key, see training/parameters/row_initialization.py.
+        like: a tensor with the dtype and device of the rows to return.
     """
 
     shards: Sequence[tuple[Tensor, Tensor]]
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     scale: float
     key: int
     like: Tensor
@@ -40,28 +64,24 @@ class StoredTable:
         flat = ids.flatten().cpu()
         owner = flat % len(self.shards)
         result = torch.empty(len(flat), self.shape[1], dtype=self.like.dtype)
-        for rank, shard in enumerate(self.shards):
-            own = owner == rank
-            result[own] = self._rows(*shard, flat[own])
+        for rank, (stored_ids, rows) in enumerate(self.shards):
+            from_rank = owner == rank
+            result[from_rank] = self._read(stored_ids, rows, flat[from_rank])
         return result.to(self.like.device).view(*ids.shape, self.shape[1])
 
-    def _rows(self, known: Tensor, rows: Tensor, ids: Tensor) -> Tensor:
-        places = torch.searchsorted(known, ids)
-        found = places < len(known)
-        found[found.clone()] = known[places[found]] == ids[found]
+    def _read(self, stored_ids: Tensor, rows: Tensor, ids: Tensor) -> Tensor:
+        """Returns the rows of `ids` from one rank's file, drawing those that it lacks."""
+        positions = torch.searchsorted(stored_ids, ids)
+        stored = positions < len(stored_ids)
+        stored[stored.clone()] = stored_ids[positions[stored]] == ids[stored]
         result = torch.empty(len(ids), self.shape[1], dtype=self.like.dtype)
-        result[found] = rows[places[found]].to(result.dtype)
-        new, inverse = torch.unique(ids[~found], return_inverse=True)
+        result[stored] = rows[positions[stored]].to(result.dtype)
+        new, inverse = torch.unique(ids[~stored], return_inverse=True)
         drawn = torch.from_numpy(draw_rows(new.numpy(), self.shape[1], self.scale, self.key))
-        result[~found] = drawn.to(result.dtype)[inverse]
+        result[~stored] = drawn.to(result.dtype)[inverse]
         return result
-
-    def new_zeros(self, *shape: int) -> Tensor:
-        return self.like.new_zeros(*shape)
-
-
-Table = Tensor | PulledTable | StoredTable
 
 
 def any_remote(tables: Mapping[str, Table]) -> bool:
+    """Returns whether any of the tables is not a tensor."""
     return not all(isinstance(table, Tensor) for table in tables.values())

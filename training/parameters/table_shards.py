@@ -1,37 +1,33 @@
-"""Embedding tables that are sharded over ranks: a row lies with the rank that is its id modulo the number of ranks."""
+"""Embedding tables sharded over ranks: rank `id % ranks.size` owns the row of an id."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
-from training.distributed.ranks import Ranks
-from training.hashing import hash_keys
+from training.parameters.row_initialization import draw_rows, table_key
 
-
-def draw_rows(ids: np.ndarray, dim: int, scale: float, key: int) -> np.ndarray:
-    """What the rows of `ids` begin with: normal, of standard deviation `scale`, decided by (key, id, column) alone.
-
-    Returns:
-        float32, shape (len(ids), dim).
-    """
-    bits = hash_keys(key, ids[:, None], np.arange(dim)) >> np.uint64(11)
-    return (ndtri((bits + 0.5) / 2.0**53) * scale).astype(np.float32)
+if TYPE_CHECKING:
+    from training.distributed.ranks import Ranks
 
 
 class Shard:
-    """This rank's rows of the tables that are looked up by one vocabulary.
+    """Holds this rank's rows of all tables that are looked up by one vocabulary.
 
-    A row is drawn when it is first pulled. Until then it takes no memory: a table is reserved whole, and the system
-    gives it pages as places in it are taken, one after the other. What an id costs before is 4 bytes for its place.
+    A row is drawn when it is first pulled, and takes no memory before. Each table is reserved in full, and the
+    operating system assigns memory pages as rows are added at its end. Until then an id costs 4 bytes in an index.
 
     Attributes:
-        size: of the vocabulary. dims: the width of each table. scales: the spread that its rows are drawn with.
+        size: the number of ids in the vocabulary, over all ranks.
+        dims: the number of columns of each table.
+        scales: the standard deviation of each table's initial values; 0 for tables that start with zeros.
     """
 
-    def __init__(self, vocabulary: str, size: int, seed: int, ranks: Ranks, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, vocabulary: str, size: int, seed: int, ranks: "Ranks", dtype: torch.dtype = torch.float32
+    ) -> None:
         self.vocabulary, self.size, self.ranks = vocabulary, size, ranks
         self.dims: dict[str, int] = {}
         self.scales: dict[str, float] = {}
@@ -40,107 +36,110 @@ class Shard:
         self.clear()
 
     def clear(self) -> None:
-        """Forgets all rows: each is drawn anew."""
-        self._places = _zeros(self._owned, dtype=torch.int32)  # 1 + the place of a row; 0: it is not drawn
-        self._ids = _zeros(self._owned, dtype=torch.int64)  # by place
-        self._rows = {name: _zeros(self._owned, dim, dtype=self._dtype) for name, dim in self.dims.items()}
+        """Discards all rows, so that each is drawn again when it is next pulled."""
+        self._positions = _lazy_zeros(self._owned, dtype=torch.int32)  # by id // ranks: 1 + its position; 0: not drawn
+        self._ids = _lazy_zeros(self._owned, dtype=torch.int64)  # by position
+        self._rows = {name: _lazy_zeros(self._owned, dim, dtype=self._dtype) for name, dim in self.dims.items()}
         self._drawn = 0
 
     def add(self, name: str, dim: int, scale: float) -> None:
-        """A table of `dim` columns, whose rows begin as `draw_rows` has it; at scale 0 with zeros."""
+        """Adds a table of `dim` columns if there is none of this name. `draw_rows` gives its initial rows."""
         if name not in self._rows:
             self.dims[name], self.scales[name] = dim, scale
-            self._rows[name] = _zeros(self._owned, dim, dtype=self._dtype)
+            self._rows[name] = _lazy_zeros(self._owned, dim, dtype=self._dtype)
 
     def __len__(self) -> int:
-        """The rows that are drawn."""
+        """Returns the number of rows drawn so far."""
         return self._drawn
 
     def pull(self, ids: Tensor, names: list[str]) -> dict[str, Tensor]:
-        """The rows of distinct `ids` from their owners, by table, shape (len(ids), dim). Every rank must call it."""
+        """Fetches the rows of distinct `ids` from their owners. Every rank must call it.
+
+        Returns:
+            The rows of each table in `names`, shape (len(ids), dim).
+        """
         self.ranks.wait()
         with self.ranks.timed("pull"):
             route = _Route(ids, self.ranks, self.vocabulary)
-            places = self._places_of(route.asked)
-            return {name: route.give_back(f"pull.{name}", self._rows[name][places]) for name in names}
+            positions = self._positions_of(route.requested)
+            return {name: route.to_users(f"pull.{name}", self._rows[name][positions]) for name in names}
 
-    def push(self, ids: Tensor, moved: Mapping[str, Tensor], rate: float) -> None:
-        """row += rate * mean of `moved` over the ranks that give the row. Every rank must call it.
+    def push(self, ids: Tensor, displacements: Mapping[str, Tensor], rate: float) -> None:
+        """Adds `rate` times the mean displacement to each row. Every rank must call it.
+
+        The mean of a row is over the ranks that send a displacement for it.
 
         Args:
-            ids: distinct. moved: by table, shape (len(ids), dim).
+            ids: distinct ids, shape (n,).
+            displacements: by table, shape (n, dim).
+            rate: the step size.
         """
         self.ranks.wait()
         with self.ranks.timed("push"):
             route = _Route(ids, self.ranks, self.vocabulary)
-            places = self._places_of(route.asked)
-            own, inverse, counts = torch.unique(places, return_inverse=True, return_counts=True)
-            for name, rows in moved.items():
-                total = torch.zeros(len(own), self.dims[name], dtype=self._dtype)
-                total.index_add_(0, inverse, route.send(f"push.{name}", rows).to(self._dtype))
-                self._rows[name].index_add_(0, own, total / counts.unsqueeze(1), alpha=rate)
+            positions = self._positions_of(route.requested)
+            distinct, inverse, counts = torch.unique(positions, return_inverse=True, return_counts=True)
+            for name, rows in displacements.items():
+                total = torch.zeros(len(distinct), self.dims[name], dtype=self._dtype)
+                total.index_add_(0, inverse, route.to_owners(f"push.{name}", rows).to(self._dtype))
+                self._rows[name].index_add_(0, distinct, total / counts.unsqueeze(1), alpha=rate)
 
     def state(self) -> dict[str, Tensor]:
-        """The drawn rows, by table, and as "ids" their ids, ascending."""
+        """Returns the drawn rows of each table, and under "ids" their ids in ascending order."""
         ids, order = self._ids[: self._drawn].sort()
         return {"ids": ids, **{name: rows[order] for name, rows in self._rows.items()}}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Takes from rows that any number of ranks saved those that are this rank's, in addition to those it has."""
-        own = state["ids"] % self.ranks.size == self.ranks.rank
-        places = self._places_of(state["ids"][own])
+        """Adds this rank's share of the rows that `state` returned on any rank of any number of ranks."""
+        owned = state["ids"] % self.ranks.size == self.ranks.rank
+        positions = self._positions_of(state["ids"][owned])
         for name, rows in state.items():
             if name != "ids":
                 self.add(name, rows.shape[1], 0.0)
-                self._rows[name][places] = rows[own].to(self._dtype)
+                self._rows[name][positions] = rows[owned].to(self._dtype)
 
-    def _places_of(self, ids: Tensor) -> Tensor:
-        """Where the rows of owned ids are; those that are new are drawn."""
+    def _positions_of(self, ids: Tensor) -> Tensor:
+        """Returns the positions of owned ids in the tables, after drawing the rows that are new."""
         local = ids // self.ranks.size
-        new = torch.unique(ids[self._places[local] == 0])
+        new = torch.unique(ids[self._positions[local] == 0])
         if len(new):
             begin, self._drawn = self._drawn, self._drawn + len(new)
             self._ids[begin : self._drawn] = new
-            self._places[new // self.ranks.size] = torch.arange(begin + 1, self._drawn + 1, dtype=torch.int32)
+            self._positions[new // self.ranks.size] = torch.arange(begin + 1, self._drawn + 1, dtype=torch.int32)
             for name, rows in self._rows.items():
                 if self.scales[name]:
                     drawn = draw_rows(new.numpy(), self.dims[name], self.scales[name], table_key(self._seed, name))
                     rows[begin : self._drawn] = torch.from_numpy(drawn).to(self._dtype)
-        return self._places[local].long() - 1
-
-
-def table_key(seed: int, name: str) -> int:
-    """The key of a table for `draw_rows`."""
-    return int(hash_keys(seed, *name.encode()))
+        return self._positions[local].long() - 1
 
 
 class _Route:
-    """The way of rows between the rank that uses them and their owners.
+    """Carries rows between the ranks that use them and the ranks that own them.
 
     Attributes:
-        asked: the ids that ranks have asked this one for, one rank after the other.
+        requested: the ids that the ranks request from this rank, in the order of the ranks.
     """
 
-    def __init__(self, ids: Tensor, ranks: Ranks, vocabulary: str) -> None:
+    def __init__(self, ids: Tensor, ranks: "Ranks", vocabulary: str) -> None:
         ids = ids.cpu()
         self._ranks, self._name = ranks, vocabulary
         owner = ids % ranks.size
         self._order = torch.argsort(owner, stable=True)
         self._splits = torch.bincount(owner, minlength=ranks.size)
-        self.asked, self._asked_splits = ranks.exchange(f"{vocabulary}.ids", ids[self._order], self._splits)
+        self.requested, self._requested_splits = ranks.exchange(f"{vocabulary}.ids", ids[self._order], self._splits)
 
-    def send(self, name: str, rows: Tensor) -> Tensor:
-        """Gives owners a row for each of `ids`; returns those for `asked`."""
+    def to_owners(self, name: str, rows: Tensor) -> Tensor:
+        """Sends a row for each of `ids` to its owner, and returns the rows received for `requested`."""
         return self._ranks.exchange(f"{self._name}.{name}", rows.cpu()[self._order], self._splits)[0]
 
-    def give_back(self, name: str, rows: Tensor) -> Tensor:
-        """Gives a row for each of `asked`; returns those for `ids`."""
-        found, _ = self._ranks.exchange(f"{self._name}.{name}", rows, self._asked_splits)
-        result = torch.empty_like(found)
-        result[self._order] = found
+    def to_users(self, name: str, rows: Tensor) -> Tensor:
+        """Sends a row for each of `requested` to its user, and returns the rows received for `ids`."""
+        received, _ = self._ranks.exchange(f"{self._name}.{name}", rows, self._requested_splits)
+        result = torch.empty_like(received)
+        result[self._order] = received
         return result
 
 
-def _zeros(*shape: int, dtype: torch.dtype) -> Tensor:
-    """Zeros that take no memory until they are written to."""
+def _lazy_zeros(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Returns zeros that take no memory until they are written to."""
     return torch.from_numpy(np.zeros(shape, str(dtype).removeprefix("torch.")))

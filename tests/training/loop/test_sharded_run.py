@@ -126,7 +126,7 @@ def test_run_without_validation_rows_ends_as_with_whole_tables(built, tmp_path):
     [
         (
             ["training.sharded=[users]"],
-            "names users, which has no learned embeddings: there are those of user_id, item",
+            "names users, which has no learned embeddings: choose among user_id, item",
         ),
         (["training.sharded=[domain_id]"], '"training.sharded" must be without domain_id'),
         ([SHARDED, "framework.name=mamdr", "framework.interleave=true"], '"framework.interleave" must be false'),

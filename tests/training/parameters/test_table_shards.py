@@ -5,7 +5,8 @@ import torch
 
 from training.distributed.ranks import Ranks
 from training.parameters.remote_tables import StoredTable
-from training.parameters.table_shards import Shard, draw_rows, table_key
+from training.parameters.row_initialization import draw_rows, table_key
+from training.parameters.table_shards import Shard
 
 HUGE = 100_000_000
 

@@ -2,20 +2,21 @@
 
 from training.data.patch import Patch
 from training.frameworks.round import RoundContext
+from training.frameworks.shared.outer_step import outer_step
 from training.parameters.shared import SharedParameters
 
 
-def negotiate(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
-    """One round of Domain Negotiation: lines 2 to 7 of Algorithm 1 on the domains of a patch.
+def negotiate(theta: SharedParameters, patch: Patch, context: RoundContext) -> None:
+    """Runs one round of Domain Negotiation: lines 2 to 7 of Algorithm 1 on the domains of a patch.
 
-    Every rank starts from the same theta and walks the domains of its own patch; the outer step takes the mean
-    of the ranks' ways, for an embedding row the mean over the ranks whose patch has it. On one rank, with one
-    round an epoch and packing off, this is Algorithm 1. The inner optimiser's moments are forgotten at the start
-    of a round: they belong to a walk that the outer step has cut short.
+    Every rank starts from the same theta and trains a copy, the walker, on one domain of its patch after another. The
+    outer step averages the walkers' displacements over ranks. On one rank, with one round an epoch and packing off,
+    this is Algorithm 1. The inner optimiser's moments start at zero in each round, since they belong to a walker that
+    the last outer step has left behind.
     """
     walker = theta.pull(patch.ids)  # line 2
-    run.inner.reset()
-    for domain in run.walk(patch):  # lines 3 and 4
+    context.inner.reset()
+    for domain in context.walk(patch):  # lines 3 and 4
         for rows in domain:
-            run.inner.step(walker, patch.batch(rows, local=True))  # line 5
-    theta.push(walker, run.framework.outer_lr, run.ranks)  # line 7
+            context.inner.step(walker, patch.batch(rows, local=True))  # line 5
+    outer_step(theta, walker, context.framework.outer_lr, context.ranks)  # line 7

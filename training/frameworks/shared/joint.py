@@ -6,9 +6,9 @@ from training.frameworks.round import RoundContext
 from training.parameters.shared import SharedParameters
 
 
-def joint(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
+def joint(theta: SharedParameters, patch: Patch, context: RoundContext) -> None:
     """Minimises the mean loss over shuffled rows of all domains.
 
-    Ranks take one batch each and step together by their mean gradient (synchronous data parallelism).
+    In each step every rank takes one batch, and all step by their mean gradient (synchronous data parallelism).
     """
-    run.descend(theta, patch, shuffled_batches(patch.rows, run.training.batch_size, run.rng))
+    context.descend(theta, patch, shuffled_batches(patch.rows, context.training.batch_size, context.rng))

@@ -1,4 +1,4 @@
-"""MLDG (Li et al., AAAI 2018, Algorithm 1): what is learned from some domains should serve the others."""
+"""MLDG (Li et al., AAAI 2018, Algorithm 1): steps on some domains that also help other domains."""
 
 from functools import partial
 
@@ -6,19 +6,20 @@ import numpy as np
 from torch import Tensor
 
 from training.data.patch import Batch, Patch
-from training.frameworks.inner_step import Forward, Gradients, Leaves, mean_loss
+from training.frameworks.gradients import Gradients
+from training.frameworks.inner_step import Forward, Leaves, mean_loss
 from training.frameworks.round import RoundContext, in_groups
-from training.frameworks.shared.maml import look_ahead
+from training.frameworks.shared.look_ahead import look_ahead
 from training.parameters.shared import SharedParameters
 
 
-def mldg(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
-    """Steps on groups of 1 / `framework.meta_share` batches, of which the last is of the meta-test domains.
+def mldg(theta: SharedParameters, patch: Patch, context: RoundContext) -> None:
+    """Takes one step for each group of 1 / `framework.meta_share` batches; the last one is the meta-test batch.
 
-    Minimises F(theta) + G(theta - rate * F'(theta)), F the loss on the other batches and G that on the last. Every
-    batch of the walk is in one group, so a group is one optimiser step. Ranks step by their mean gradient.
+    Minimises F(theta) + G(theta - rate * F'(theta)), with F the loss on the other batches and G the loss on the last.
+    Each batch of the patch is in exactly one group. Ranks step together by their mean gradient.
     """
-    framework = run.framework
+    framework = context.framework
 
     def gradients(theta: SharedParameters, patch: Patch, group: list[np.ndarray]) -> Gradients:
         objective = partial(
@@ -27,16 +28,16 @@ def mldg(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
             rate=framework.meta_lr,
             second_order=framework.second_order,
         )
-        return run.inner.gradients(theta, patch.batch(np.concatenate(group)), objective)
+        return context.inner.gradients(theta, patch.batch(np.concatenate(group)), objective)
 
-    groups = in_groups(run.walk_batches(patch), max(2, round(1 / framework.meta_share)))
-    run.step_together(theta, patch, groups, gradients)
+    groups = in_groups(context.walk_batches(patch), max(2, round(1 / framework.meta_share)))
+    context.step_together(theta, patch, groups, gradients)
 
 
 def generalisation_loss(
     forward: Forward, leaves: Leaves, batch: Batch, held_out: int, rate: float, second_order: bool
 ) -> Tensor:
-    """F + G, where the last `held_out` rows of the batch are those of the meta-test domains."""
+    """Computes F + G, with the last `held_out` rows of the batch as the meta-test rows. Without any it is F."""
     if not held_out:
         return mean_loss(forward, leaves, batch)
     train, test = batch.split(held_out)

@@ -2,21 +2,22 @@
 
 from training.data.patch import Patch
 from training.frameworks.round import RoundContext
+from training.frameworks.shared.outer_step import outer_step
 from training.parameters.shared import SharedParameters
 
 
-def reptile(theta: SharedParameters, patch: Patch, run: RoundContext) -> None:
-    """After each domain, an outer step towards where the inner steps on that domain alone have led.
+def reptile(theta: SharedParameters, patch: Patch, context: RoundContext) -> None:
+    """After each domain, takes an outer step towards where the inner steps on that domain alone have led.
 
-    The inner optimiser starts anew in each domain. Ranks go through their own domains, and theta becomes the mean of
-    where they end, for an embedding row over the ranks whose patch has it.
+    The inner optimiser's moments start at zero in each domain. Each rank passes over its own domains. At the end theta
+    becomes the mean of the ranks' results, for an embedding row over the ranks whose patch has it.
     """
     walker = theta.pull(patch.ids)
-    for domain in run.walk(patch):
+    for domain in context.walk(patch):
         before = walker.clone_trained()
-        run.inner.reset()
+        context.inner.reset()
         for rows in domain:
-            run.inner.step(walker, patch.batch(rows, local=True))
+            context.inner.step(walker, patch.batch(rows, local=True))
         for name, value in walker.trained().items():
-            value.lerp_(before[name], 1 - run.framework.outer_lr)
-    theta.push(walker, 1.0, run.ranks)
+            value.lerp_(before[name], 1 - context.framework.outer_lr)
+    outer_step(theta, walker, 1.0, context.ranks)

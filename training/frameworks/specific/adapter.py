@@ -1,10 +1,11 @@
-"""From theta^S to theta^i of many domains: groups of like size, rounds of a framework, a stop that may keep none."""
+"""Adaptation: learns theta^i of many domains against one theta^S, in groups of domains of similar size."""
 
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,9 +24,11 @@ from training.metrics import domain_auc
 from training.parameters.domain_offsets import DomainOffset, OffsetGroup
 from training.parameters.forward import MOST_DOMAINS, predict_group
 from training.parameters.frozen_statistics import frozen_statistics
-from training.parameters.shared import SharedParameters
 
-MOST_ROWS = 32_768  # in a step of a group
+if TYPE_CHECKING:
+    from training.parameters.shared import SharedParameters
+
+MOST_ROWS = 32_768  # at most so many rows in a step of a group
 
 
 class Keep(Enum):
@@ -54,12 +57,15 @@ class AdaptedDomain:
 
 
 def copy_adapter(source: Path, target: Path) -> None:
-    """Gives the model whose folder is `target` what `Adapter.save` and dr_longtail left in `source`; once."""
+    """Copies the files of `Adapter.save` and dr_longtail.py from the folder of a model to that of another.
+
+    Files that `target` has already stay as they are.
+    """
     target.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
         if not (target / file.name).exists():
-            with atomic_write(target / file.name) as aside:
-                shutil.copyfile(file, aside)
+            with atomic_write(target / file.name) as temporary:
+                shutil.copyfile(file, temporary)
 
 
 def adaptation_settings(config: Config) -> AdaptationSettings:
@@ -87,17 +93,23 @@ def adaptation_settings(config: Config) -> AdaptationSettings:
 class Adapter:
     """Learns theta^i against one theta^S, whose statistics stay as they are.
 
-    `theta` is on the device to train on; `helpers` is the reservoir of helper rows.
-
     Attributes:
-        directions: those that framework "subspace" mixes, shape (rank, values in the dense parameters).
+        directions: what the framework "subspace" mixes, shape (rank, values in the dense parameters).
     """
 
     directions: Tensor | None = None
 
     def __init__(
-        self, model: nn.Module, theta: SharedParameters, helpers: HelperRows, settings: AdaptationSettings
+        self, model: nn.Module, theta: "SharedParameters", helpers: HelperRows, settings: AdaptationSettings
     ) -> None:
+        """Prepares adaptation.
+
+        Args:
+            model: the backbone.
+            theta: theta^S, on the device to train on.
+            helpers: the rows of helper domains.
+            settings: how theta^i is learned.
+        """
         self.model, self.theta, self.helpers, self.settings = model, theta, helpers, settings
         self._dtype, self._device = theta.like.dtype, theta.like.device
         self._helper_rows = DomainRows(helpers.columns, self._dtype, self._device)
@@ -132,23 +144,34 @@ class Adapter:
             )
 
     def save(self, folder: Path) -> None:
-        """Leaves in the folder of the model what tasks need beside theta^S; where the helpers are, all is."""
+        """Saves what Spark tasks need besides theta^S in the folder of a model.
+
+        The helper file is written last, so its presence means that the folder is complete.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         if self.directions is not None:
-            with atomic_write(_directions_path(folder)) as aside:
-                save_file({"directions": self.directions.cpu()}, aside)
+            with atomic_write(_directions_path(folder)) as temporary:
+                save_file({"directions": self.directions.cpu()}, temporary)
         self.helpers.save(helpers_path(folder))
 
     @classmethod
-    def load(cls, folder: Path, model: nn.Module, theta: SharedParameters, settings: AdaptationSettings) -> "Adapter":
-        """The adapter that `save` left; `theta` is where the model is."""
+    def load(cls, folder: Path, model: nn.Module, theta: "SharedParameters", settings: AdaptationSettings) -> "Adapter":
+        """Returns the adapter that `save` wrote to `folder`, for the same model and theta^S."""
         adapter = cls(model, theta, HelperRows.load(helpers_path(folder)), settings)
         if _directions_path(folder).exists():
             adapter.directions = load_file(_directions_path(folder))["directions"].to(theta.like)
         return adapter
 
     def _groups(self, train: DomainRows, rounds: Mapping[int, int]) -> Iterator[list[int]]:
-        """Domains with as many rounds, of like size, that fit into a step together; none larger than the next."""
+        """Groups domains with the same number of rounds and similar size, so that one step fits in memory.
+
+        Args:
+            train: the training rows.
+            rounds: the number of rounds by domain.
+
+        Yields:
+            The domains of a group, smallest first.
+        """
 
         def size(domain: int) -> int:
             return len(train.rows_of[domain])
@@ -174,14 +197,16 @@ class Adapter:
         start: Mapping[int, DomainOffset],
         rounds_done: int,
     ) -> Iterator[AdaptedDomain]:
-        zero = [self._zero(train, domain) for domain in domains]
-        group = OffsetGroup.stack(self.theta, [start.get(d, z) for d, z in zip(domains, zero, strict=True)])
+        """Adapts the domains of one group; the arguments are those of `adapt`."""
+        offsets_before = [start.get(domain) or self._zero_offset(train, domain) for domain in domains]
+        group = OffsetGroup.stack(self.theta, offsets_before)
         context = GroupContext(
             model=self.model,
             theta=self.theta,
             domains=domains,
             train=train,
-            reservoir=(self.helpers, self._helper_rows),
+            helpers=self.helpers,
+            helper_rows=self._helper_rows,
             directions=self.directions,
             settings=self.settings,
             round_number=rounds_done,
@@ -205,38 +230,28 @@ class Adapter:
                 np.array([auc[position] for auc in aucs]),
             )
 
-    def _zero(self, train: DomainRows, domain: int) -> DomainOffset:
+    def _zero_offset(self, train: DomainRows, domain: int) -> DomainOffset:
+        """Returns theta^i = 0, with room for the ids in the domain's training rows."""
         rows = torch.from_numpy(train.rows_of[domain]).to(self._device)
         features = {name: column[rows] for name, column in train.features.items()}
-        ids = distinct_ids(features, self.theta.features_of)
-        return DomainOffset(
-            torch.zeros(
-                sum(value.numel() for value in self.theta.dense.values()),
-                dtype=self._dtype,
-                device=self._device,
-            ),
-            ids,
-            {
-                name: table.new_zeros(len(ids[self.theta.vocabulary_of[name]]), table.shape[1])
-                for name, table in self.theta.tables.items()
-            },
-        )
+        return DomainOffset.zeros(self.theta, distinct_ids(features, self.theta.features_of))
 
     def _val_auc(self, group: OffsetGroup, domains: list[int], val: DomainRows) -> np.ndarray:
-        """The AUC of each domain on `val`, NaN where it is undefined."""
+        """Computes the AUC of each domain on `val`; NaN if it is undefined."""
         lines = [val.rows_of.get(domain, np.empty(0, np.int64)) for domain in domains]
         if not any(map(len, lines)):
             return np.full(len(domains), np.nan)
         logits = predict_group(self.model, self.theta, group, val, lines)
-        row = np.concatenate(lines)
-        index = np.repeat(np.arange(len(domains)), [len(line) for line in lines])
-        found = domain_auc(index, logits, val.labels[torch.from_numpy(row)].cpu().numpy())
+        rows = torch.from_numpy(np.concatenate(lines))
+        positions = np.repeat(np.arange(len(domains)), [len(line) for line in lines])
+        by_position = domain_auc(positions, logits, val.labels[rows].cpu().numpy())
         result = np.full(len(domains), np.nan)
-        result[found.domain_id] = found.auc
+        result[by_position.domain_id] = by_position.auc
         return result
 
 
 def helpers_path(folder: Path) -> Path:
+    """Returns the path of the helper rows in the folder of a model."""
     return folder / "helpers.safetensors"
 
 

@@ -4,17 +4,17 @@ from training.frameworks.specific.group_round import GroupContext, GroupMoments
 from training.parameters.domain_offsets import OffsetGroup
 
 
-def regularize(group: OffsetGroup, run: GroupContext) -> None:
-    """One round of Domain Regularization, Algorithm 2, for each domain of a group, in place.
+def regularize(group: OffsetGroup, context: GroupContext) -> None:
+    """Runs one round of Domain Regularization, Algorithm 2, for each domain of a group, in place.
 
-    Line 4 is one step on a batch of the helper domain, line 5 a pass over the domain's own rows. A helper's row
-    keeps its own domain id, and only rows of tables that occur in the target's training data get an offset. Adam's
-    moments start at zero and live for the round, each domain's its own.
+    Line 4 takes one step on a batch of the helper domain, line 5 makes a pass over the domain's own rows. Rows of a
+    helper domain keep their domain id. Only table rows that occur in the domain's own training rows get an offset.
+    Adam's moments are separate for each domain, and start at zero in each round.
     """
-    settings, moments = run.settings, GroupMoments(group)
-    for helper in run.helper_batches():  # lines 1 and 2
+    settings, moments = context.settings, GroupMoments(group)
+    for helper_batch in context.helper_batches():  # lines 1 and 2
         walker = group.clone()  # line 3
-        run.step(walker, helper, moments, settings.inner_lr)  # line 4
-        for own in run.own_batches():
-            run.step(walker, own, moments, settings.inner_lr)  # line 5
+        context.step(walker, helper_batch, moments, settings.inner_lr)  # line 4
+        for own_batch in context.own_batches():
+            context.step(walker, own_batch, moments, settings.inner_lr)  # line 5
         group.lerp_(walker, settings.outer_lr)  # line 6

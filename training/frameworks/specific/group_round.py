@@ -1,9 +1,9 @@
-"""What a framework for theta^i works with in a round: some domains side by side, and their rows."""
+"""What a framework for theta^i works with in a round: a group of domains side by side, and their rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,20 +16,22 @@ from training.frameworks.specific.helper_rows import HelperRows
 from training.parameters.adam import adam_, bias_corrected
 from training.parameters.domain_offsets import OffsetGroup
 from training.parameters.forward import group_logits
-from training.parameters.shared import SharedParameters
 
-Lines = tuple[dict[str, Tensor], Tensor, Tensor]  # features, labels, weights of a line of rows for each domain
+if TYPE_CHECKING:
+    from training.parameters.shared import SharedParameters
+
+Lines = tuple[dict[str, Tensor], Tensor, Tensor]  # features, labels and weights, with a line of rows for each domain
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationSettings:
-    """How theta^i is learned."""
+    """Holds the settings by which theta^i is learned."""
 
-    rounds: tuple[str, ...]  # what each round is: dr or finetune
+    rounds: tuple[str, ...]  # the framework of each round: dr, finetune or subspace
     inner_lr: float  # alpha of Algorithm 2
     outer_lr: float  # gamma of Algorithm 2
     finetune_lr: float
-    most_rows: int  # of a domain, to learn its place in the subspace
+    most_rows: int  # at most so many rows of a domain decide its coordinates in the subspace
     helpers: int  # k of Algorithm 2
     batch_size: int
     seed: int
@@ -37,21 +39,27 @@ class AdaptationSettings:
 
 @dataclass
 class GroupContext:
-    """One round for some domains.
+    """Holds what a framework needs in a round, and offers the steps that frameworks share.
 
     Attributes:
-        domains: their ids; none has more rows in `train` than the next.
-        reservoir: the helper domains, and their rows.
-        directions: see subspace_directions.py.
-        round_number: counts from 1; (seed, domain, round_number) decides helpers and order of rows.
-        memory: what a framework keeps from one round of these domains to the next.
+        model: the backbone.
+        theta: theta^S, which does not change.
+        domains: the domain_ids of the group, in the order of their numbers of rows in `train`, smallest first.
+        train: the training rows.
+        helpers: the helper domains.
+        helper_rows: their rows.
+        directions: see subspace_directions.py; None for other frameworks.
+        settings: how theta^i is learned.
+        round_number: counts from 1. All random draws for a domain depend on (seed, domain, round_number) alone.
+        memory: anything that a framework saves for later rounds of this group.
     """
 
     model: nn.Module
-    theta: SharedParameters
+    theta: "SharedParameters"
     domains: Sequence[int]
     train: DomainRows
-    reservoir: tuple[HelperRows, DomainRows]
+    helpers: HelperRows
+    helper_rows: DomainRows
     directions: Tensor | None
     settings: AdaptationSettings
     round_number: int
@@ -62,21 +70,21 @@ class GroupContext:
         return [np.random.default_rng([self.settings.seed, domain, self.round_number]) for domain in self.domains]
 
     def seed_dropout(self) -> None:
+        """Seeds torch, so that dropout depends on the round and the first domain alone."""
         first = np.random.default_rng([self.settings.seed, self.domains[0], self.round_number])
         torch.manual_seed(int(first.integers(2**62)))
 
     def helper_batches(self) -> Iterator[Lines]:
-        """For each of k helpers, rows of a domain other than its own for each domain."""
-        helpers, rows = self.reservoir
+        """Draws k helper domains for each domain, and yields k batches, each with the rows of one helper a domain."""
         drawn = [
-            helpers.draw(domain, self.settings.helpers, rng)
+            self.helpers.draw(domain, self.settings.helpers, rng)
             for domain, rng in zip(self.domains, self._rngs, strict=True)
         ]
         for slot in range(min(map(len, drawn))):
-            yield rows.take([helpers.rows_of(places[slot]) for places in drawn])
+            yield self.helper_rows.take([self.helpers.rows_of(indices[slot]) for indices in drawn])
 
     def own_sample(self) -> Lines:
-        """Rows of each domain, at most settings.most_rows of them."""
+        """Draws at most settings.most_rows training rows of each domain."""
         return self.train.take(
             [
                 rng.permutation(self.train.rows_of[domain])[: self.settings.most_rows]
@@ -85,9 +93,9 @@ class GroupContext:
         )
 
     def own_batches(self) -> Iterator[Lines]:
-        """A pass over each domain's rows in random order, a batch of each domain at a time.
+        """Yields batches that pass once over each domain's training rows, in random order.
 
-        Smaller domains are through sooner: the last batches are of the last domains only.
+        Each batch holds rows of all domains that have rows left: the last domains of the group, since they are larger.
         """
         size = self.settings.batch_size
         orders = [
@@ -97,32 +105,41 @@ class GroupContext:
             yield self.train.take([order[begin : begin + size] for order in orders if begin < len(order)])
 
     def step(self, group: OffsetGroup, batch: Lines, moments: "GroupMoments", lr: float) -> None:
-        """One Adam step on the offsets of the last domains, as many as `batch` has, in place; theta^S stays as it is.
+        """Takes one Adam step on the offsets of the domains that `batch` has rows of, in place.
 
-        Each domain by its own mean loss; the sum of the losses has the same gradients. Raises UserError if a loss is
-        NaN or infinite.
+        These are the last domains of the group. Each is moved by its own mean loss. The sum of the losses has the same
+        gradients.
+
+        Args:
+            group: theta^i of all domains of the group.
+            batch: as from `own_batches`.
+            moments: Adam's moments of the group.
+            lr: the learning rate.
+
+        Raises:
+            UserError: a loss is NaN or infinite.
         """
         features, labels, weights = batch
         group, domains = group.last(len(labels)), self.domains[-len(labels) :]
         leaves = {name: value.detach().requires_grad_() for name, value in group.tensors().items()}
-        logits = group_logits(self.model, self.theta, group.replaced(leaves), features)
+        logits = group_logits(self.model, self.theta, group.with_tensors(leaves), features)
         losses = binary_cross_entropy_with_logits(logits, labels, reduction="none")
         by_domain = (losses * weights).sum(1) / weights.sum(1)
         if not torch.isfinite(by_domain).all():
             domain = domains[int(torch.isfinite(by_domain).logical_not().nonzero()[0])]
             raise UserError(
                 f"loss of theta^i of domain_id {domain} is not finite in round {self.round_number}: "
-                "a lower framework.dr_inner_lr may help"
+                "try a lower framework.dr_inner_lr"
             )
-        found = torch.autograd.grad(by_domain.sum(), list(leaves.values()), allow_unused=True)
-        gradients = {name: value for name, value in zip(leaves, found, strict=True) if value is not None}
+        values = torch.autograd.grad(by_domain.sum(), list(leaves.values()), allow_unused=True)
+        gradients = {name: value for name, value in zip(leaves, values, strict=True) if value is not None}
         for name in gradients.keys() & group.rows.keys():
             gradients[name][:, -1] = 0
         moments.step_(group, gradients, lr)
 
 
 class GroupMoments:
-    """Adam's moments of the domains of a group, zero at first; each domain counts its own steps."""
+    """Holds Adam's moments of a group, which start at zero. Each domain counts its own steps."""
 
     def __init__(self, group: OffsetGroup) -> None:
         self._first = {name: torch.zeros_like(value) for name, value in group.tensors().items()}
@@ -131,16 +148,16 @@ class GroupMoments:
 
     @torch.no_grad()
     def step_(self, group: OffsetGroup, gradients: dict[str, Tensor], lr: float) -> None:
-        """One step on the last domains, those that are in `group`."""
+        """Takes one step on `group`, which holds the last domains of the whole group."""
         last = slice(-len(group), None)
         self._steps[last] += 1
-        rates, spreads = bias_corrected(lr, self._steps[last])
-        like, tensors = (rates == rates[0]).all(), group.tensors()
+        step_sizes, scales = bias_corrected(lr, self._steps[last])
+        same, tensors = (step_sizes == step_sizes[0]).all(), group.tensors()
         for name, gradient in gradients.items():
             value = tensors[name]
-            line = (-1, *[1] * (value.dim() - 1))
-            rate, spread = (
-                float(numbers[0]) if like else torch.from_numpy(numbers).to(value).view(line)
-                for numbers in (rates, spreads)
+            by_domain = (-1, *[1] * (value.dim() - 1))
+            step_size, scale = (
+                float(numbers[0]) if same else torch.from_numpy(numbers).to(value).view(by_domain)
+                for numbers in (step_sizes, scales)
             )
-            adam_(value, gradient, self._first[name][last], self._second[name][last], rate, spread)
+            adam_(value, gradient, self._first[name][last], self._second[name][last], step_size, scale)

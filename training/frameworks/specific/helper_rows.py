@@ -1,4 +1,4 @@
-"""The reservoir of rows that DR draws helper batches from."""
+"""The reservoir of rows from which DR draws helper batches."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,11 @@ from training.hashing import hash_keys
 
 @dataclass
 class HelperRows:
-    """A few rows of each of some domains.
+    """Holds a few rows of each helper domain.
 
     Attributes:
         domain_ids: sorted, shape (n,).
-        starts: where each domain's rows start in `columns`, and their number at the end, shape (n + 1,).
+        starts: the first row of each domain in `columns`, then the number of all rows, shape (n + 1,).
         columns: the rows, sorted by domain.
     """
 
@@ -27,40 +27,44 @@ class HelperRows:
 
     @classmethod
     def of(cls, columns: Columns, most_rows: int, seed: int) -> "HelperRows":
-        """Keeps of each domain the `most_rows` rows with the smallest hash of (seed, row)."""
-        draws = hash_keys(seed, *(columns[name] for name in ("domain_id", "user_id", "item_id", "label")))
-        order = np.lexsort((draws, columns["domain_id"]))
+        """Keeps `most_rows` rows of each domain, those with the smallest hash of (seed, row)."""
+        hashes = hash_keys(seed, *(columns[name] for name in ("domain_id", "user_id", "item_id", "label")))
+        order = np.lexsort((hashes, columns["domain_id"]))
         domains = columns["domain_id"][order]
         rank = np.arange(len(order)) - np.searchsorted(domains, domains)
-        kept = order[rank < most_rows]
-        rows = {name: column[kept] for name, column in columns.items()}
-        domain_ids, starts = np.unique(rows["domain_id"], return_index=True)
-        return cls(domain_ids, np.append(starts, len(kept)), rows)
+        chosen = order[rank < most_rows]
+        return cls._of_sorted({name: column[chosen] for name, column in columns.items()})
 
     def save(self, path: Path) -> None:
-        with atomic_write(path) as aside:
-            save_file({name: np.ascontiguousarray(column) for name, column in self.columns.items()}, aside)
+        """Writes the rows to a file."""
+        with atomic_write(path) as temporary:
+            save_file({name: np.ascontiguousarray(column) for name, column in self.columns.items()}, temporary)
 
     @classmethod
     def load(cls, path: Path) -> "HelperRows":
-        columns = load_file(path)
+        """Reads the rows that `save` wrote."""
+        return cls._of_sorted(load_file(path))
+
+    @classmethod
+    def _of_sorted(cls, columns: Columns) -> "HelperRows":
         domain_ids, starts = np.unique(columns["domain_id"], return_index=True)
         return cls(domain_ids, np.append(starts, len(columns["domain_id"])), columns)
 
     @property
     def widest(self) -> int:
-        """The rows of the domain with the most."""
+        """Returns the largest number of rows of a domain."""
         return int(np.diff(self.starts).max())
 
     def draw(self, target: int, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Places of `count` domains other than `target`, without replacement; all others if they are fewer."""
-        places = np.flatnonzero(self.domain_ids != target)
-        return rng.choice(places, min(count, len(places)), replace=False)
+        """Draws the indices of `count` helper domains other than `target`, or of all others if they are fewer."""
+        others = np.flatnonzero(self.domain_ids != target)
+        return rng.choice(others, min(count, len(others)), replace=False)
 
-    def rows_of(self, place: int) -> np.ndarray:
-        return np.arange(self.starts[place], self.starts[place + 1])
+    def rows_of(self, index: int) -> np.ndarray:
+        """Returns the row numbers of the helper domain at `index`."""
+        return np.arange(self.starts[index], self.starts[index + 1])
 
 
 def choose_helper_domains(domain_ids: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """The domains of the reservoir: all of them, or the `most` with the smallest hash of (seed, id)."""
+    """Chooses the `most` helper domains with the smallest hash of (seed, id), or all if there are fewer."""
     return np.sort(domain_ids[np.argsort(hash_keys(seed, domain_ids), kind="stable")[:most]])

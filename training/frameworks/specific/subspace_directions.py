@@ -1,7 +1,8 @@
-"""The directions in which domains differ, for framework "subspace".
+"""The directions in which domains differ, for the framework "subspace".
 
-Our own, by an argument of empirical Bayes. The theta^i of large domains, learned apart, tell how theta^i is spread over
-domains. A small domain cannot learn a network of its own from its few rows, but it can learn its place in that spread.
+The idea is this project's, by an argument of empirical Bayes. The theta^i of large domains, each learned alone, show
+how theta^i varies over domains. A small domain has too few rows to learn a whole network, but enough to learn its
+coordinates along the main directions of that variation.
 """
 
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor
 
 
 def find_directions(offsets: Tensor, rows: Tensor, rank: int) -> Tensor:
-    """The principal axes of theta^i over domains, each as long as the standard deviation along it.
+    """Returns the principal axes of theta^i over domains, each as long as the standard deviation along it.
 
-    So z . directions, with z standard normal, is spread as the offsets are.
+    So z . directions, with z standard normal, has the covariance of the offsets.
 
     Args:
-        offsets: theta^i of each domain, shape (domains, values). rows: what each domain counts, shape (domains,).
+        offsets: theta^i of each domain, shape (domains, values).
+        rows: the weight of each domain, shape (domains,).
+        rank: the number of axes.
 
     Returns:
         shape (rank, values); fewer axes if there are fewer domains or values.
