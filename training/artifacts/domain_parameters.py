@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from training.parameters.shared import SharedParameters
 
 # A row is as large as a network. Spark reads up to 4,096 rows of a row group at once, and a server reads a whole row
-# group for one domain, so row groups are small. delta-rs limits their rows. Hadoop's writer limits their bytes, and
-# checks them only after a number of rows.
+# group for one domain, so row groups are small. delta-rs limits the rows of a group. Hadoop's writer limits its bytes,
+# which it checks only after a number of rows.
 ROW_GROUPS = WriterProperties(max_row_group_size=64, compression="SNAPPY")
 HADOOP_ROW_GROUPS = {"parquet.block.size": str(4 << 20), "parquet.page.size.row.check.max": "100"}
 SCHEMA = pa.schema(
@@ -57,7 +57,7 @@ class DomainRow:
     """Holds the values of a row of domain_parameters: theta^i of one domain, and how good it is.
 
     Attributes:
-        bucket: the bucket of the samples that the domain's rows start in.
+        bucket: the first bucket of the samples that holds rows of the domain.
         rounds: the rounds of adaptation that the domain keeps.
         offset: theta^i after these rounds; None if it keeps none.
         val_auc_shared: validation AUC of theta^S. NaN if the domain's validation rows have one class.

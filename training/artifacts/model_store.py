@@ -46,7 +46,7 @@ class TrainingRecord:
         config: the settings of the run.
         snapshot: the tables that it read.
         vector_files: for each vocabulary with frozen vectors, the file that holds them.
-        started_from: the name of the model that training started from, or None if the values were drawn.
+        started_from: the name of the model that training started from, or None if its first values were random.
         progress: how far training came.
     """
 

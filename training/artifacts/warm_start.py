@@ -33,7 +33,7 @@ def newest_trained_version(config: Config, table_version: int) -> int | None:
 
 
 def find_warm_start(config: Config, table_version: int) -> str | None:
-    """Returns the name of the model that training starts from, or None if it starts from drawn values.
+    """Returns the name of the model that training starts from, or None if it starts from random values.
 
     With `training.warm_start` this is the model of the newest earlier version of the samples with the same settings.
     That model itself may have been trained with or without `warm_start`.
@@ -65,7 +65,7 @@ def _newest_model(configs: Sequence[Config], table_version: int) -> tuple[int, s
 def extend_theta(source: Path, target: Path, config: Config, snapshot: Snapshot, files: Mapping[str, Path]) -> None:
     """Copies theta^S from the model at `source` to `target`, and adds rows for ids that are new in `snapshot`.
 
-    New rows of sharded tables are drawn when they are looked up.
+    Sharded tables are copied as they are: their new rows are drawn when they are first looked up.
 
     Args:
         files: for each vocabulary with frozen vectors, a file with the vectors of all ids of `snapshot`.

@@ -91,6 +91,7 @@ class InterleavedOffsets:
         domain_parameters.append(path, [domain_parameters.to_row(row, theta, dtype) for row in rows])
 
     def _rows(self, version: str, best_epoch: int) -> Iterator[DomainRow]:
+        """Yields the row of each domain of this rank, scored on its validation rows."""
         for unit in self._units:
             shared_auc = {scored.domain_id: scored.val_auc[0] for scored in self._adapt_unit(unit, rounds=0, start={})}
             for scored in self._adapt_unit(unit, rounds=0, start=self._best):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def open_run(config: Config, pinned: PinnedState | None = None) -> TrainingRun:
-    """Builds the model that the settings describe, on every rank, from random values or a warm start.
+    """Builds the model on every rank, with random values or, after a warm start, those of an earlier model.
 
     Args:
         pinned: the state that survives a change of ranks, in an elastic run.

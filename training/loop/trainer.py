@@ -36,7 +36,16 @@ PHASES = ("read", "wait", "pull", "push", "allreduce")  # of a round, timed apar
 
 @dataclass
 class Progress:
-    """Records how far training has come."""
+    """Records how far training has come. Every checkpoint and the model's manifest contain it.
+
+    Attributes:
+        epoch: the last finished epoch.
+        best_epoch: the epoch with the best validation AUC, or 0 before the first one.
+        best_auc: the mean-domain AUC of that epoch.
+        rows_read: the training rows that all ranks have read.
+        seconds: the time of all epochs.
+        history: the figures of each epoch.
+    """
 
     epoch: int = 0
     best_epoch: int = 0

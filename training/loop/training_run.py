@@ -35,12 +35,12 @@ class TrainingRun(Workers):
     Attributes:
         model: the backbone, on the device that trains it.
         theta: the parameters of `model`. Both share their memory, so training `theta` trains `model`.
-        folder: the model's folder, which has the model's name.
+        folder: the folder of the model. Its name is the model's name.
         mirror: the copy of `folder` in object storage.
         vector_files: for each vocabulary with frozen vectors, the file that holds them.
-        started_from: the name of the model that this one starts from, or None if its values are drawn.
+        started_from: the name of the model that this one starts from, or None if its first values are random.
         tracker: the MLflow run on rank 0. The trackers of other ranks log nothing.
-        after_epoch: called after each epoch, once its checkpoint is on disk. An exception ends the run.
+        after_epoch: called after each epoch, once its checkpoint is on disk. It may raise an exception to interrupt the run.
     """
 
     model: nn.Module
