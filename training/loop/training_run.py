@@ -40,7 +40,7 @@ class TrainingRun(Workers):
         vector_files: for each vocabulary with frozen vectors, the file that holds them.
         started_from: the name of the model that this one starts from, or None if its first values are random.
         tracker: the MLflow run on rank 0. The trackers of other ranks log nothing.
-        after_epoch: called after each epoch, once its checkpoint is on disk. It may raise an exception to interrupt the run.
+        after_epoch: called when an epoch is on disk. It may raise an exception to interrupt the run.
     """
 
     model: nn.Module
