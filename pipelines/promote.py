@@ -22,6 +22,7 @@ from pipelines.serving import promotions
 from pipelines.serving.promotions import Served
 from pipelines.serving.quality import SPLIT, auc_by, require_offsets
 from pipelines.serving.requests import answer_requests
+from training.column_names import KEY_ORDER, LABEL
 from training.config import Config
 from training.errors import UserError
 
@@ -83,8 +84,8 @@ def compare(
     rows = new.read(spark, "samples").where(F.col("split") == SPLIT).join(F.broadcast(domains), "domain_id")
     if new.domain is not None:
         rows = rows.where(F.col("domain") == new.domain)
-    rows = persist(rows.join(users, "user_id").join(items, "item_id").select("domain", "user", "item", "label"))
-    keys = rows.select("domain", "user", "item").distinct()
+    rows = persist(rows.join(users, "user_id").join(items, "item_id").select(*KEY_ORDER, LABEL))
+    keys = rows.select(*KEY_ORDER).distinct()
     ranked = [answer_requests(keys, one, ALL, persist).ranked for one in (new, served)]
     scores = [
         one.select(
@@ -96,7 +97,7 @@ def compare(
         )
         for name, one in zip(("new", "served"), ranked, strict=True)
     ]
-    both = rows.join(persist(scores[0].unionByName(scores[1])), ["domain", "user", "item"])
+    both = rows.join(persist(scores[0].unionByName(scores[1])), list(KEY_ORDER))
     by_domain = auc_by(both, "domain").groupBy("domain_id").pivot("model", ["new", "served"]).agg(F.first("auc"))
     return tuple(by_domain.where("new IS NOT NULL AND served IS NOT NULL").agg(F.avg("new"), F.avg("served")).first())
 

@@ -28,6 +28,7 @@ from pipelines.serving.promotions import Served, find_served
 from pipelines.serving.requests import answer_requests
 from pipelines.sources.files import require_columns
 from pipelines.sources.table import load
+from training.column_names import KEY_ORDER
 from training.config import Config
 from training.errors import UserError
 
@@ -70,7 +71,7 @@ def read_requests(spark: SparkSession, served: Served, config: Config) -> DataFr
         return met.select("domain", "user")
     given = load(spark, path, "delta", "score.requests")
     require_columns(given, ["domain", "user"], path)
-    names = [name for name in ("domain", "user", "item") if name in given.columns]
+    names = [name for name in KEY_ORDER if name in given.columns]
     given = given.select(*[F.col(name).cast("string") for name in names]).distinct()
     if given.isEmpty():
         raise UserError(f"table {path} has no rows: give score.requests at least one")

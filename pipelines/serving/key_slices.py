@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.serving.promotions import Served
+from training.column_names import KEYS
 from training.files.atomic_write import atomic_write
 from training.serving import key_files
 
@@ -19,7 +20,7 @@ def write_keys(spark: SparkSession, served: Served) -> dict[str, str]:
     Returns:
         For user, item and domain, the folder below ROOT with their keys, ids and features.
     """
-    frames = {f"{owner}s": served.read(spark, f"{owner}s") for owner in ("user", "item", "domain")}
+    frames = {f"{owner}s": served.read(spark, f"{owner}s") for owner in KEYS}
     domain_id = F.col("domain_id").cast("bigint")
     frames["domains"] = frames["domains"].select(F.col("domain_key").alias("key"), domain_id.alias("id"))
     folders = {}

@@ -18,6 +18,7 @@ from pipelines.build_domains import build_domains
 from pipelines.engine import tables
 from tests.support.jobs import REPOSITORY, TWO_EXECUTORS, submit
 from tests.support.spark_flags import PRODUCTION_OPTIONS
+from training.column_names import ID_ORDER
 from training.config import Config, load_config
 from training.data.frozen_vectors import load_vectors
 from training.errors import UserError
@@ -297,7 +298,7 @@ def test_files_follow_buckets_and_rows_are_sorted(spark, request, samples, run):
     expected = {(f"split={row['split']}", f"bucket={row['bucket']}") for row in samples}
     assert folders == Counter(expected)
     for file in files:
-        table = pq.ParquetFile(file).read(["domain_id", "user_id", "item_id"])
+        table = pq.ParquetFile(file).read(list(ID_ORDER))
         rows = list(zip(*table.to_pydict().values(), strict=True))
         assert rows == sorted(rows)
 

@@ -5,6 +5,8 @@ import pandas as pd
 from scipy.sparse import csr_matrix, hstack
 from sklearn.linear_model import LogisticRegression
 
+from training.column_names import IDS
+
 
 def popularity(train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
     """The number of an item's positives among its domain's training rows; shape (test rows,)."""
@@ -16,7 +18,7 @@ def popularity(train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
 def linear(train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
     """The logit of a logistic regression on one-hot user, item and domain; shape (test rows,)."""
     model = LogisticRegression(C=1.0, max_iter=300)
-    sizes = {name: 1 + max(train[name].max(), test[name].max()) for name in ("user_id", "item_id", "domain_id")}
+    sizes = {name: 1 + max(train[name].max(), test[name].max()) for name in IDS}
     model.fit(_one_hot(train, sizes), train["label"])
     return model.decision_function(_one_hot(test, sizes))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from training.column_names import LABEL
+from training.column_names import LABEL, ROW_ORDER
 from training.compare.baselines import SCORERS
 from training.compare.plan import CompareConfig, Work, candidates, portable
 from training.compare.study import Splits, Study
@@ -155,4 +155,4 @@ def score(config: Config, rows: Columns, logits: np.ndarray) -> list[dict]:
 
 
 def _frame(columns: Columns) -> pd.DataFrame:
-    return pd.DataFrame({name: columns[name] for name in ("domain_id", "user_id", "item_id", LABEL)})
+    return pd.DataFrame({name: columns[name] for name in ROW_ORDER})

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from training.artifacts.domain_parameters import from_row
 from training.artifacts.model_names import model_path, shared_version, specific_version
 from training.artifacts.model_store import load_theta, read_manifest, state_of
+from training.column_names import KEYS
 from training.config import restore_config
 from training.data.columns import Columns, to_features
 from training.data.delta_files import column_files
@@ -64,9 +65,7 @@ class ServedModel:
             raise UserError(f"model {version} is at {state} now, it was trained on: export what is served again")
         self._schema = Schema.from_json(manifest["schema"])
         self._model, self._theta = load_theta(folder, config)
-        self._users, self._items, self._domains = (
-            KeyIndex(Path(root, served["keys"][owner])) for owner in ("user", "item", "domain")
-        )
+        self._users, self._items, self._domains = (KeyIndex(Path(root, served["keys"][owner])) for owner in KEYS)
         self._places = _places(config.table("domain_parameters"), version)
         self._specific = lru_cache(cached_domains)(self._read_specific)
 

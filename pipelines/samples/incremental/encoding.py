@@ -26,6 +26,7 @@ from pipelines.samples.features import (
     vocabulary_ids,
 )
 from pipelines.samples.ids import dense_ids, replace_keys
+from training.column_names import KEYS
 from training.config import Config
 from training.errors import UserError
 
@@ -81,7 +82,7 @@ def require_same_features(spark: SparkSession, config: Config) -> None:
 
 def encode_rows(clean: DataFrame, config: Config, persist: Callable[[DataFrame], DataFrame]) -> EncodedRows:
     """Encodes the rows of `clean` (see `cleaning.deduplicate`) with the ids of earlier builds; writes nothing."""
-    keys = {owner: _new_keys(owner, clean, config, persist) for owner in ("user", "item", "domain")}
+    keys = {owner: _new_keys(owner, clean, config, persist) for owner in KEYS}
     encoded, owners, vocabulary, moments = _encode_features(clean, keys["item"].all, config, persist)
     further = columns_of_rows(clean, config)
     rows = persist(replace_keys(encoded, keys["domain"].all, keys["user"].all, keys["item"].all, further))

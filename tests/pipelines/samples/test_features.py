@@ -33,6 +33,7 @@ from pipelines.score import score
 from pipelines.sources import read_log
 from pipelines.tasks.model_key import ModelKey, open_theta
 from tests.support.settings import FRAMEWORK
+from training.column_names import ID_ORDER, KEYS
 from training.config import Config, DataConfig, FeatureConfig, load_config
 from training.data.petastorm_reader import read_buckets
 from training.data.schema import Feature
@@ -415,7 +416,7 @@ def test_samples_have_typed_columns_without_nulls(spark, drawn):
     files = samples.inputFiles()
     assert len(files) == samples.select("split", "bucket").distinct().count()
     for file in files:
-        rows = pq.ParquetFile(file.removeprefix("file:")).read(["domain_id", "user_id", "item_id"]).to_pydict()
+        rows = pq.ParquetFile(file.removeprefix("file:")).read(list(ID_ORDER)).to_pydict()
         order = list(zip(*rows.values(), strict=True))
         assert order == sorted(order)
 
@@ -582,13 +583,13 @@ def test_request_is_scored_like_a_sample_with_the_same_features(spark, drawn):
     model, theta = open_theta(ModelKey.find(drawn, snapshot.version))
     samples = read_buckets(snapshot, "train")
     expected = 1 / (1 + np.exp(-predict(model, theta, samples).astype(float)))
-    ids = {name: tables.read(spark, drawn.table(f"{name}s")) for name in ("user", "item", "domain")}
+    ids = {name: tables.read(spark, drawn.table(f"{name}s")) for name in KEYS}
     scores = tables.read(spark, drawn.table("scores"))
     for name, column in (("user", "id"), ("item", "id")):
         scores = scores.join(ids[name].selectExpr(f"key AS {name}_key", f"{column} AS {name}_id"), f"{name}_key")
     scores = scores.join(ids["domain"].select("domain_key", "domain_id"), "domain_key")
     score_of = {row[:3]: row[3] for row in scores.select("domain_id", "user_id", "item_id", "score").collect()}
-    triples = zip(*(samples[name].tolist() for name in ("domain_id", "user_id", "item_id")), strict=True)
+    triples = zip(*(samples[name].tolist() for name in ID_ORDER), strict=True)
     assert [score_of[triple] for triple in triples] == pytest.approx(expected.tolist(), abs=1e-5)
 
 

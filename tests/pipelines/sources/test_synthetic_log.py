@@ -23,6 +23,7 @@ from pipelines.sources.synthetic_log import (
     true_logit,
     vectors,
 )
+from training.column_names import KEYS
 from training.config import DataConfig, SyntheticConfig, load_config
 from training.errors import UserError
 from training.metrics import domain_auc
@@ -132,7 +133,7 @@ def test_job_writes_a_log_and_its_best_auc(spark, tmp_path, monkeypatch):
     log = tables.read(spark, f"{tmp_path}/log").toPandas()
     drawn = draw()
     expected_rows = sorted(zip(drawn.user, drawn.item, drawn.domain, drawn.label, drawn.logit, strict=True))
-    numbers = (log[name].str[1:].astype(int) for name in ("user", "item", "domain"))
+    numbers = (log[name].str[1:].astype(int) for name in KEYS)
     assert sorted(zip(*numbers, log["label"], log["logit"], strict=True)) == expected_rows
 
     truth = tables.read(spark, config().table("truth")).toPandas().set_index("domain_key")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from training.column_names import ROW_ORDER
 from training.data.columns import Columns
 from training.files.atomic_write import atomic_write
 from training.hashing import hash_keys
@@ -28,7 +29,7 @@ class HelperRows:
     @classmethod
     def of(cls, columns: Columns, most_rows: int, seed: int) -> "HelperRows":
         """Keeps `most_rows` rows of each domain, those with the smallest hash of (seed, row)."""
-        hashes = hash_keys(seed, *(columns[name] for name in ("domain_id", "user_id", "item_id", "label")))
+        hashes = hash_keys(seed, *(columns[name] for name in ROW_ORDER))
         order = np.lexsort((hashes, columns["domain_id"]))
         domains = columns["domain_id"][order]
         rank = np.arange(len(order)) - np.searchsorted(domains, domains)
