@@ -1,1 +1,1 @@
-"""The stages of a training run: open_run, learn_shared, learn_specific, summarize."""
+"""Runs training in four stages: open_run, learn_shared, learn_specific, summarize."""
