@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 
 from training.column_names import LABEL, ROW_ORDER
 from training.compare.baselines import SCORERS
-from training.compare.plan import CompareConfig, Work, candidates, portable
+from training.compare.plan import Cell, CompareConfig, Work, candidates, portable
 from training.compare.study import Splits, Study
 from training.config import Config
 from training.data.columns import Columns
@@ -62,16 +61,6 @@ def _choose_shared(work: Work, settings: list[list[str]]) -> tuple[Study, dict]:
     if best is None:
         raise UserError(f"{work.data}, {work.model}+{work.shared}: no candidate could be trained: {tried[0][1]}")
     return best, {"chosen": chosen, "tried": tried}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One method, model, data set and seed."""
-
-    data: str
-    method: str
-    seed: int
-    settings: str  # JSON; a cell with other settings is another one
 
 
 def cells_of(work: Work, chosen: Chosen) -> dict[str, Cell]:

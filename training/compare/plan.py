@@ -51,6 +51,16 @@ class CompareConfig:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """Names one result: a method with its model, on a data set, with a seed."""
+
+    data: str
+    method: str
+    seed: int
+    settings: str  # as JSON; other settings make another cell
+
+
+@dataclass(frozen=True)
 class Work:
     """All cells that stand on one theta^S: one process does them one after the other.
 

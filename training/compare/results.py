@@ -11,7 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from training.artifacts.provenance import repository_commit
-from training.compare.cells import Cell
+from training.compare.plan import Cell
 
 CELLS = "cells.parquet"
 KEY = ("data", "method", "seed", "settings")

@@ -14,8 +14,8 @@ from threading import Thread
 from tqdm import tqdm
 
 from training.compare import report, results, searches
-from training.compare.cells import Cell, baseline_cells, cells_of, choose, fill, fill_baselines
-from training.compare.plan import CompareConfig, Work, data_settings, filled, root_of, seeds_of, works
+from training.compare.cells import baseline_cells, cells_of, choose, fill, fill_baselines
+from training.compare.plan import Cell, CompareConfig, Work, data_settings, filled, root_of, seeds_of, works
 from training.config import load_config
 
 BUILD = "spark-submit pipelines/build_domains.py --config"

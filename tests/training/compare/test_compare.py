@@ -17,8 +17,7 @@ from deltalake import DeltaTable
 
 from pipelines.evaluate import evaluate
 from training.compare import report, results, searches, summary
-from training.compare.cells import Cell
-from training.compare.plan import CompareConfig, DataSet, candidates, load_plan, pairs, works
+from training.compare.plan import Cell, CompareConfig, DataSet, candidates, load_plan, pairs, works
 from training.compare.run import compare
 from training.compare.study import Study
 from training.config import load_config
