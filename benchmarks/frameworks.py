@@ -14,16 +14,17 @@ import torch
 
 from benchmarks.figures import print_figures
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
+from training.config.framework_settings import FrameworkSettings
+from training.config.frameworks import SHARED
 from training.data.columns import Columns
 from training.data.patch import Patch
 from training.data.schema import Schema
 from training.distributed.device import choose_device, use_cpu
 from training.distributed.ranks import Ranks
-from training.frameworks import SHARED, prepare
 from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.registry import find_shared, prepare
 from training.frameworks.round import RoundContext
 from training.frameworks.specific.adapter import Adapter, Keep
-from training.frameworks.specific.group_round import AdaptationSettings
 from training.frameworks.specific.helper_rows import HelperRows
 from training.models import build_model
 from training.parameters.shared import SharedParameters
@@ -78,7 +79,7 @@ def rows_per_second(name: str, model_name: str, device: torch.device, columns: C
     seconds = []
     for _ in range(REPEATS):
         start = time.monotonic()
-        SHARED[name].learn(theta, patch, run)
+        find_shared(name)(theta, patch, run)
         theta.like.sum().item()  # wait for the GPU
         seconds.append(time.monotonic() - start)
     return patch.rows / min(seconds)
@@ -87,14 +88,14 @@ def rows_per_second(name: str, model_name: str, device: torch.device, columns: C
 def domains_per_second(name: str, model_name: str, device: torch.device, columns: Columns, schema: Schema) -> float:
     """Returns the domains/s of the faster of two rounds, including the copy of theta^i to the CPU."""
     model = build_model(ModelConfig(name=model_name), schema, 0).to(device)
-    settings = AdaptationSettings(
+    settings = FrameworkSettings(
         rounds=(name,),
-        inner_lr=1e-3,
-        outer_lr=0.5,
+        dr_inner_lr=1e-3,
+        dr_lr=0.5,
         finetune_lr=1e-3,
-        most_rows=4096,
+        subspace_rows=4096,
         helpers=5,
-        batch_size=1024,
+        dr_batch_size=1024,
         seed=0,
     )
     adapter = Adapter(model, SharedParameters.of(model), HelperRows.of(columns, 128, 0), settings)

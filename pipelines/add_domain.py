@@ -20,7 +20,8 @@ from pipelines.samples.incremental.add_rows import add_rows
 from pipelines.serving.offset_table import copy_offsets
 from pipelines.tasks.model_key import ModelKey, latest_model_version
 from training.artifacts.domain_parameters import written_domains
-from training.artifacts.model_names import fetch_model, model_path, shared_version
+from training.artifacts.model_folder import fetch_model
+from training.artifacts.model_names import model_path, shared_version
 from training.artifacts.model_store import is_stored, read_manifest
 from training.artifacts.warm_start import extend_theta, newest_trained_version
 from training.config import Config

@@ -16,7 +16,7 @@ from pipelines.serving.quality import SPLIT, auc_by, require_offsets
 from pipelines.tasks.model_key import ModelKey
 from pipelines.tasks.score_samples import score_samples
 from training.config import Config
-from training.config.framework_names import framework_name
+from training.config.frameworks import framework_name
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.tracking import open_tracker

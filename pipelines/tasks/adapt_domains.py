@@ -11,9 +11,10 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from pipelines.tasks.arrow_columns import sorted_columns
 from pipelines.tasks.model_key import ModelKey, open_theta
-from training.artifacts.model_names import fetch_model
+from training.artifacts.model_folder import fetch_model
+from training.config.framework_settings import adaptation_settings
 from training.distributed.device import use_cpu
-from training.frameworks.specific.adapter import AdaptedDomain, Adapter, Keep, adaptation_settings
+from training.frameworks.specific.adapter import AdaptedDomain, Adapter, Keep
 from training.parameters.shared import SharedParameters
 
 ROWS_PER_MESSAGE = 32  # a row of domain_parameters has the size of a network

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from torch import nn
 
-from training.artifacts.model_names import fetch_model, model_path, shared_version, specific_version
+from training.artifacts.model_folder import fetch_model
+from training.artifacts.model_names import model_path, shared_version, specific_version
 from training.artifacts.model_store import load_theta, read_manifest, state_of
 from training.config import Config
 from training.data.schema import Schema

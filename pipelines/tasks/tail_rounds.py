@@ -10,10 +10,11 @@ from pyspark.sql import DataFrame
 from pipelines.tasks.adapt_domains import map_domains
 from pipelines.tasks.model_key import ModelKey
 from training.artifacts.model_names import model_path
+from training.config.framework_settings import adaptation_settings
 from training.data.snapshot import Domains
 from training.files.atomic_write import atomic_write
 from training.files.mirror import mirror_of
-from training.frameworks.specific.adapter import AdaptedDomain, Keep, adaptation_settings
+from training.frameworks.specific.adapter import AdaptedDomain, Keep
 from training.frameworks.specific.round_choice import choose_rounds, size_groups
 from training.hashing import hash_keys
 from training.parameters.shared import SharedParameters

@@ -8,10 +8,11 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.config import FrameworkConfig, ModelConfig
+from training.config.framework_settings import FrameworkSettings
+from training.config.frameworks import SHARED
 from training.data.schema import Schema
-from training.frameworks import SHARED, prepare
 from training.frameworks.inner_step import FEWEST_ROWS
-from training.frameworks.specific.group_round import AdaptationSettings
+from training.frameworks.registry import prepare
 from training.models import build_model
 from training.parameters.frozen_statistics import frozen_statistics
 
@@ -19,10 +20,10 @@ SIZES = {"user_id": 7, "item_id": 6, "domain_id": 4}
 
 
 SCHEMA = Schema.of(SIZES)
-SPECIFIC_SETTINGS = AdaptationSettings(
-    rounds=(), inner_lr=0.01, outer_lr=0.4, finetune_lr=0.02, most_rows=12, helpers=2, batch_size=6, seed=5
+SPECIFIC_SETTINGS = FrameworkSettings(
+    rounds=(), dr_inner_lr=0.01, dr_lr=0.4, finetune_lr=0.02, subspace_rows=12, helpers=2, dr_batch_size=6, seed=5
 )
-LEARNED = {name: framework for name, framework in SHARED.items() if name != "none"}
+LEARNED = [name for name in SHARED if name != "none"]
 
 
 def small_config(name, **settings):

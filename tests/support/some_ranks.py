@@ -10,6 +10,7 @@ from training.config import FrameworkConfig, TrainingConfig
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.registry import find_shared
 from training.frameworks.round import RoundContext
 from training.parameters.shared import SharedParameters
 from training.parameters.table_shards import Shard
@@ -46,7 +47,7 @@ def two_rounds(framework, columns, ranks, sharded=(), name="mlp", device=CPU):
     inner = InnerOptimizer(model, LR)
     for turn in range(2):
         rng = np.random.default_rng([ranks.rank, turn])
-        LEARNED[framework].learn(theta, patch, RoundContext(inner, FRAMEWORK, TRAINING, ranks, rng))
+        find_shared(framework)(theta, patch, RoundContext(inner, FRAMEWORK, TRAINING, ranks, rng))
     for vocabulary, shard in shards.items():
         rows = shard.pull(torch.arange(shard.size), theta.sharded_tables(vocabulary))
         model.load_state_dict(rows, strict=False)

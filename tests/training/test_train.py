@@ -9,10 +9,11 @@ import torch
 from tests.support.jobs import horovodrun
 from training.artifacts.model_names import model_path, shared_version, specific_version, trained_state
 from training.artifacts.model_store import load_theta
+from training.config.framework_settings import adaptation_settings
 from training.data.delta_files import read_columns
 from training.data.snapshot import take_snapshot
 from training.distributed.ranks import Ranks
-from training.frameworks.specific.adapter import Adapter, adaptation_settings
+from training.frameworks.specific.adapter import Adapter
 from training.loop.gather_adapter import gather_adapter
 from training.loop.training_run import Workers
 

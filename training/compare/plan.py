@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from training.config import Config, load_config, read_settings
-from training.config.framework_names import framework_name, framework_pair
+from training.config.frameworks import framework_name, framework_pair
 from training.errors import UserError
 
 

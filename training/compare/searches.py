@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from training.compare.plan import CompareConfig, Work, budget, candidates, of_first_seed
-from training.config.framework_names import framework_name
+from training.config.frameworks import framework_name
 from training.files.atomic_write import atomic_write
 
 

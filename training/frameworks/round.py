@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from training.config import FrameworkConfig, TrainingConfig
+from training.config import TrainingConfig
+from training.config.framework_settings import FrameworkSettings
 from training.data.domain_batches import domain_walk
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
@@ -31,7 +32,7 @@ class RoundContext:
     """
 
     inner: InnerOptimizer
-    framework: FrameworkConfig
+    framework: FrameworkSettings
     training: TrainingConfig
     ranks: Ranks
     rng: np.random.Generator

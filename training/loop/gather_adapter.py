@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from training.config.framework_settings import adaptation_settings
 from training.data.bucket_plan import plan_epoch
 from training.data.columns import select
 from training.data.petastorm_reader import read_buckets
-from training.frameworks.specific.adapter import Adapter, Keep, adaptation_settings
+from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.helper_rows import HelperRows, choose_helper_domains
 from training.frameworks.specific.subspace_directions import find_directions
 
@@ -61,7 +61,7 @@ def _gather_directions(adapter: Adapter, workers: Workers) -> Tensor:
     train = _gather_rows(largest, framework.subspace_rows, workers).columns
     val = {name: column[:0] for name, column in train.items()}
     rounds = ("finetune",) * framework.finetune_rounds
-    finetuner = Adapter(adapter.model, adapter.theta, adapter.helpers, replace(adapter.settings, rounds=rounds))
+    finetuner = Adapter(adapter.model, adapter.theta, adapter.helpers, adapter.settings.replaced(rounds=rounds))
     # Domains that are adapted side by side share their dropout, so the chunks must not depend on the number of ranks.
     chunks = [largest[begin : begin + DOMAINS_AT_A_TIME] for begin in range(0, len(largest), DOMAINS_AT_A_TIME)]
     ids, rows, offsets = [], [], []

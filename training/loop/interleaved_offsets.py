@@ -10,10 +10,11 @@ import torch
 
 from training.artifacts import domain_parameters
 from training.artifacts.domain_parameters import DomainRow
+from training.config.framework_settings import adaptation_settings
 from training.data.bucket_plan import balance
 from training.data.petastorm_reader import read_buckets
 from training.files import tensor_folder
-from training.frameworks.specific.adapter import Adapter, Keep, adaptation_settings
+from training.frameworks.specific.adapter import Adapter, Keep
 from training.loop.gather_adapter import gather_helpers
 from training.parameters.domain_offsets import DomainOffset
 from training.parameters.forward import predict, predict_adapted

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from training.column_names import LABEL
+from training.config.framework_settings import shared_settings
 from training.data.bucket_plan import plan_epoch
 from training.data.columns import Columns, to_features
 from training.data.patch import Patch, cut_to_fit
 from training.data.petastorm_reader import read_buckets
 from training.files import tensor_folder
-from training.frameworks import find_framework
 from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.registry import find_shared
 from training.frameworks.round import RoundContext
 from training.metrics import DomainAuc, domain_auc
 from training.parameters.adam import Moments
@@ -133,8 +134,8 @@ class Trainer:
         plan = plan_epoch(rows_by_bucket, ranks.size, config.training.rounds_per_epoch, config.seed, epoch)[ranks.rank]
         rng = np.random.default_rng([config.seed, epoch, ranks.rank])
         torch.manual_seed(int(rng.integers(2**62)))
-        context = RoundContext(self._inner, config.framework, config.training, ranks, rng)
-        learn = find_framework(config.framework.shared).learn
+        context = RoundContext(self._inner, shared_settings(config), config.training, ranks, rng)
+        learn = find_shared(config.framework.shared)
         self._bar.restart(f"epoch {epoch}", sum(rows_by_bucket[bucket] for buckets in plan for bucket in buckets))
         self._run.model.train()
         ranks.seconds.clear()

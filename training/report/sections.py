@@ -10,7 +10,7 @@ from deltalake.exceptions import TableNotFoundError
 from training.artifacts.model_names import model_path, shared_version, specific_version
 from training.artifacts.model_store import is_stored, read_manifest, state_of
 from training.config import Config
-from training.config.framework_names import framework_name
+from training.config.frameworks import framework_name
 from training.data.delta_files import open_table
 from training.data.published_builds import published_versions
 from training.data.snapshot import take_snapshot

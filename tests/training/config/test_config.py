@@ -5,7 +5,7 @@ import pytest
 
 from training.command import exit_with_user_errors
 from training.config import Config, load_config, parse_arguments
-from training.config.framework_names import SHARED, SPECIFIC, framework_name
+from training.config.frameworks import SHARED, SPECIFIC, framework_name
 from training.errors import UserError
 from training.redaction import hide_secrets
 
@@ -253,15 +253,23 @@ def test_unknown_framework_names_the_known_ones(load, settings, message):
         ("age", {"kind": "number"}, r'"data.features.age.kind" must be one of category, dense, list, sequence$'),
         ("age", {"kind": "dense", "of": "domain"}, r'"data.features.age.of" must be one of row, user, item$'),
         ("age", {"kind": "list", "length": 0}, r'"data.features.age.length" must be at least 1$'),
-        ("age", {"kind": "list", "separator": ""}, r'"data.features.age.separator" must have at least one char'),
+        (
+            "age",
+            {"kind": "list", "separator": ""},
+            r'"data.features.age.separator" must be at least one character long',
+        ),
         (
             "age",
             {"kind": "dense", "colum": "a"},
             r'"data.features.age.colum" .* did you mean "data.features.age.column"',
         ),
-        ("Age", {"kind": "dense"}, r'"data.features.Age": a feature is named by small letters'),
-        ("bucket", {"kind": "dense"}, r'"data.features.bucket": a column of the tables has the name bucket: give'),
-        ("tags_length", {"kind": "dense"}, r'"data.features.tags_length": a column of the tables has the name'),
+        ("Age", {"kind": "dense"}, r'"data.features.Age": name the feature with lower-case letters'),
+        (
+            "bucket",
+            {"kind": "dense"},
+            r'"data.features.bucket": a column named bucket; rename the feature',
+        ),
+        ("tags_length", {"kind": "dense"}, r'"data.features.tags_length": the tables have a column'),
     ],
 )
 def test_feature_that_cannot_be_is_refused(load, name, settings, message):

@@ -7,8 +7,8 @@ from statistics import mean
 import pytest
 
 from training.compare.plan import load_plan
-from training.config.framework_names import framework_pair
-from training.config.rates import INNER, SPECIFIC_INNER, inner_rate, outer_rate
+from training.config import FrameworkConfig
+from training.config.frameworks import SHARED, framework_pair
 
 ROOT = Path(__file__).parents[3]
 DATA = ("ml_latest_small", "planted", "planted_0", "ml_1m_genre")
@@ -29,12 +29,12 @@ def validation_aucs():
     }
 
 
-@pytest.mark.parametrize("shared", INNER)
+@pytest.mark.parametrize("shared", [name for name in SHARED if name != "none"])
 def test_a_shared_framework_has_the_rates_of_the_best_mean_on_validation_rows(shared):
     tried = validation_aucs()[shared]
     assert len(tried) == len(load_plan(str(ROOT / "conf/compare/table_x.yaml")).search.shared["default"])
     best = max(tried, key=lambda candidate: mean(tried[candidate]))
-    rates = {"framework.inner_lr": inner_rate(shared), "framework.outer_lr": outer_rate(shared)}
+    rates = {"framework.inner_lr": SHARED[shared].inner_lr, "framework.outer_lr": SHARED[shared].outer_lr}
     for setting in best.split():
         key, value = setting.split("=")
         assert rates[key] == float(value)
@@ -46,4 +46,5 @@ def test_theta_i_has_the_rate_of_the_best_mean_on_validation_rows():
         if framework_pair(method)[1] != "none" and method != "separate":
             for candidate, aucs in tried.items():
                 means.setdefault(candidate, []).append(mean(aucs))
-    assert max(means, key=lambda candidate: mean(means[candidate])) == f"framework.dr_inner_lr={SPECIFIC_INNER}"
+    best = max(means, key=lambda candidate: mean(means[candidate]))
+    assert best == f"framework.dr_inner_lr={FrameworkConfig.dr_inner_lr}"

@@ -3,8 +3,6 @@
 python -m pytest --noconftest tests/training/distributed/test_device.py
 """
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -73,7 +71,7 @@ def test_domain_offsets_on_a_gpu_equal_those_on_the_cpu(rounds):
     def of_device(device):
         model = small_model().to(device)
         theta = SharedParameters.of(model)
-        adapter = Adapter(model, theta, HelperRows.of(TRAIN, 5, 0), replace(SPECIFIC_SETTINGS, rounds=rounds))
+        adapter = Adapter(model, theta, HelperRows.of(TRAIN, 5, 0), SPECIFIC_SETTINGS.replaced(rounds=rounds))
         values = sum(value.numel() for value in theta.dense.values())
         adapter.directions = torch.linspace(-1, 1, 2 * values, dtype=torch.float64, device=device).view(2, values)
         rounds_of = dict.fromkeys(range(4), len(rounds))

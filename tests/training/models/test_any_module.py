@@ -9,14 +9,14 @@ from torch import nn
 
 from tests.support.reference import LEARNED, SCHEMA, named, random_rows, small_model
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
+from training.config.framework_settings import FrameworkSettings
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
-from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.registry import find_shared
 from training.frameworks.round import RoundContext
 from training.frameworks.specific.adapter import Adapter, Keep
-from training.frameworks.specific.group_round import AdaptationSettings
 from training.frameworks.specific.helper_rows import HelperRows
 from training.models import build_model
 from training.parameters.forward import predict
@@ -38,7 +38,7 @@ def test_a_model_of_another_library_learns_under_every_framework(framework):
     loss = mean_loss(model, TRAIN)
     for _ in range(20):
         model.train()
-        SHARED[framework].learn(theta, patch, run)
+        find_shared(framework)(theta, patch, run)
     assert mean_loss(model, TRAIN) < 0.9 * loss
     assert all(not torch.equal(value, named(before)[name]) for name, value in named(model).items())
     moved = [name for name, value in model.named_buffers() if not torch.equal(value, before.get_buffer(name))]
@@ -49,8 +49,17 @@ def test_a_model_of_another_library_learns_under_every_framework(framework):
 def test_a_model_with_batch_normalisation_gets_domain_parameters_and_keeps_its_statistics(kind):
     model = small_model(RECHUB, dropout=0.2)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
-    settings = AdaptationSettings(
-        rounds=(kind,) * 2, inner_lr=0.01, outer_lr=0.5, finetune_lr=0.01, most_rows=8, helpers=2, batch_size=16, seed=0
+    settings = FrameworkSettings(
+        rounds=(kind,) * 2,
+        **{
+            "dr_inner_lr": 0.01,
+            "dr_lr": 0.5,
+            "finetune_lr": 0.01,
+            "subspace_rows": 8,
+            "helpers": 2,
+            "dr_batch_size": 16,
+        },
+        seed=0,
     )
     adapter = Adapter(model, SharedParameters.of(model), HelperRows.of(TRAIN, 8, 0), settings)
     values = sum(value.numel() for value in adapter.theta.dense.values())
@@ -139,5 +148,5 @@ def test_a_module_may_have_only_tables_or_name_none(name, framework):
     patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float32)
     settings = FrameworkConfig(outer_lr=0.5), TrainingConfig(batch_size=16)
     run = RoundContext(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
-    SHARED[framework].learn(theta, patch, run)
+    find_shared(framework)(theta, patch, run)
     assert not torch.equal(model.users.weight, before)

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.config import Config
+from training.config.framework_settings import FrameworkSettings
 from training.data.columns import Columns
 from training.data.domain_rows import DomainRows
 from training.data.id_numbering import distinct_ids
 from training.files.atomic_write import atomic_write
-from training.frameworks import SPECIFIC
-from training.frameworks.specific.group_round import AdaptationSettings, GroupContext
+from training.frameworks.registry import find_specific
+from training.frameworks.specific.group_round import GroupContext
 from training.frameworks.specific.helper_rows import HelperRows
 from training.metrics import domain_auc
 from training.parameters.domain_offsets import DomainOffset, OffsetGroup
@@ -68,28 +68,6 @@ def copy_adapter(source: Path, target: Path) -> None:
                 shutil.copyfile(file, temporary)
 
 
-def adaptation_settings(config: Config) -> AdaptationSettings:
-    framework = config.framework
-    dr, finetune = ("dr",) * framework.dr_rounds, ("finetune",) * framework.finetune_rounds
-    rounds = {
-        "none": (),
-        "finetune": finetune,
-        "dr": dr,
-        "dr_finetune": dr + finetune,
-        "subspace": ("subspace",) * framework.subspace_rounds,
-    }
-    return AdaptationSettings(
-        rounds=rounds[framework.specific],
-        inner_lr=framework.dr_inner_lr,
-        outer_lr=framework.dr_lr,
-        finetune_lr=framework.finetune_lr or framework.dr_inner_lr,
-        most_rows=framework.subspace_rows,
-        helpers=framework.helpers,
-        batch_size=framework.dr_batch_size or config.training.batch_size,
-        seed=config.seed,
-    )
-
-
 class Adapter:
     """Learns theta^i against one theta^S, whose statistics stay as they are.
 
@@ -100,7 +78,7 @@ class Adapter:
     directions: Tensor | None = None
 
     def __init__(
-        self, model: nn.Module, theta: "SharedParameters", helpers: HelperRows, settings: AdaptationSettings
+        self, model: nn.Module, theta: "SharedParameters", helpers: HelperRows, settings: FrameworkSettings
     ) -> None:
         """Prepares adaptation.
 
@@ -155,7 +133,7 @@ class Adapter:
         self.helpers.save(helpers_path(folder))
 
     @classmethod
-    def load(cls, folder: Path, model: nn.Module, theta: "SharedParameters", settings: AdaptationSettings) -> "Adapter":
+    def load(cls, folder: Path, model: nn.Module, theta: "SharedParameters", settings: FrameworkSettings) -> "Adapter":
         """Returns the adapter that `save` wrote to `folder`, for the same model and theta^S."""
         adapter = cls(model, theta, HelperRows.load(helpers_path(folder)), settings)
         if _directions_path(folder).exists():
@@ -178,7 +156,7 @@ class Adapter:
 
         group: list[int] = []
         for domain in sorted(rounds, key=lambda domain: (rounds[domain], size(domain), domain)):
-            width = max(min(size(domain), self.settings.batch_size), self.helpers.widest)
+            width = max(min(size(domain), self.settings.dr_batch_size), self.helpers.widest)
             full = len(group) == MOST_DOMAINS or (len(group) + 1) * width > MOST_ROWS
             if group and (full or rounds[domain] != rounds[group[0]]):
                 yield group
@@ -217,7 +195,7 @@ class Adapter:
             self.model.train()
             context.seed_dropout()
             with frozen_statistics(self.model):
-                SPECIFIC[self.settings.rounds[index - 1]](group, context)
+                find_specific(self.settings.rounds[index - 1])(group, context)
             aucs.append(self._val_auc(group, domains, val))
             if keep is Keep.ALL or (keep is Keep.LAST and index == rounds):
                 offsets[index] = group.unstack(self.theta)

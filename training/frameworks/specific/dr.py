@@ -14,7 +14,7 @@ def regularize(group: OffsetGroup, context: GroupContext) -> None:
     settings, moments = context.settings, GroupMoments(group)
     for helper_batch in context.helper_batches():  # lines 1 and 2
         walker = group.clone()  # line 3
-        context.step(walker, helper_batch, moments, settings.inner_lr)  # line 4
+        context.step(walker, helper_batch, moments, settings.dr_inner_lr)  # line 4
         for own_batch in context.own_batches():
-            context.step(walker, own_batch, moments, settings.inner_lr)  # line 5
-        group.lerp_(walker, settings.outer_lr)  # line 6
+            context.step(walker, own_batch, moments, settings.dr_inner_lr)  # line 5
+        group.lerp_(walker, settings.dr_lr)  # line 6

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from training.config.framework_settings import FrameworkSettings
 from training.data.domain_rows import DomainRows
 from training.errors import UserError
 from training.frameworks.specific.helper_rows import HelperRows
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
     from training.parameters.shared import SharedParameters
 
 Lines = tuple[dict[str, Tensor], Tensor, Tensor]  # features, labels and weights, with a line of rows for each domain
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdaptationSettings:
-    """Holds the settings by which theta^i is learned."""
-
-    rounds: tuple[str, ...]  # the framework of each round: dr, finetune or subspace
-    inner_lr: float  # alpha of Algorithm 2
-    outer_lr: float  # gamma of Algorithm 2
-    finetune_lr: float
-    most_rows: int  # at most so many rows of a domain decide its coordinates in the subspace
-    helpers: int  # k of Algorithm 2
-    batch_size: int
-    seed: int
 
 
 @dataclass
@@ -61,7 +48,7 @@ class GroupContext:
     helpers: HelperRows
     helper_rows: DomainRows
     directions: Tensor | None
-    settings: AdaptationSettings
+    settings: FrameworkSettings
     round_number: int
     memory: dict[str, Any] = field(default_factory=dict)
 
@@ -84,10 +71,10 @@ class GroupContext:
             yield self.helper_rows.take([self.helpers.rows_of(indices[slot]) for indices in drawn])
 
     def own_sample(self) -> Lines:
-        """Draws at most settings.most_rows training rows of each domain."""
+        """Draws at most settings.subspace_rows training rows of each domain."""
         return self.train.take(
             [
-                rng.permutation(self.train.rows_of[domain])[: self.settings.most_rows]
+                rng.permutation(self.train.rows_of[domain])[: self.settings.subspace_rows]
                 for domain, rng in zip(self.domains, self._rngs, strict=True)
             ]
         )
@@ -97,7 +84,7 @@ class GroupContext:
 
         Each batch holds rows of all domains that have rows left: the last domains of the group, since they are larger.
         """
-        size = self.settings.batch_size
+        size = self.settings.dr_batch_size
         orders = [
             rng.permutation(self.train.rows_of[domain]) for domain, rng in zip(self.domains, self._rngs, strict=True)
         ]

@@ -11,8 +11,8 @@ from training.config import FrameworkConfig, TrainingConfig
 from training.data.domain_batches import domain_walk, shuffled_batches
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
-from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.registry import find_shared
 from training.frameworks.round import RoundContext
 from training.models import MODELS
 from training.parameters.shared import SharedParameters
@@ -29,7 +29,7 @@ def run_rounds(framework, model, rounds, settings, columns=ROWS):
     inner = InnerOptimizer(model, LR)
     rng = np.random.default_rng(3)
     for _ in range(rounds):
-        SHARED[framework].learn(theta, patch, RoundContext(inner, *settings, Ranks(), rng))
+        find_shared(framework)(theta, patch, RoundContext(inner, *settings, Ranks(), rng))
     return model, patch
 
 
@@ -92,11 +92,11 @@ def test_frozen_vectors_stay_as_they_were():
 
 
 def test_progress_counts_every_row():
-    for name, framework in LEARNED.items():
+    for name in LEARNED:
         model = small_model(framework=name)
         theta = SharedParameters.of(model)
         patch = Patch(ROWS, theta.features_of, torch.device("cpu"), torch.float64)
         seen = []
         run = RoundContext(InnerOptimizer(model, LR, seen.append), *settings_of(), Ranks(), np.random.default_rng(0))
-        framework.learn(theta, patch, run)
+        find_shared(name)(theta, patch, run)
         assert sum(seen) == patch.rows

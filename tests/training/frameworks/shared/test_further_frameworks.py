@@ -1,7 +1,6 @@
 """Weighted loss, PCGrad, MAML, Reptile, MLDG and finetuning against plain loops, in float64 to 1e-6."""
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,8 +25,8 @@ from training.data.domain_batches import domain_walk
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
-from training.frameworks import SHARED
 from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.registry import find_shared
 from training.frameworks.round import RoundContext, in_groups
 from training.frameworks.shared.pcgrad import projection_weights
 from training.frameworks.specific.adapter import Adapter, Keep
@@ -46,7 +45,7 @@ def learn(name, model, rounds=1, columns=ROWS, batch_size=8, **framework):
     settings = FrameworkConfig(**{"outer_lr": 0.5, **framework}), TrainingConfig(batch_size=batch_size)
     run = RoundContext(InnerOptimizer(model, LR), *settings, Ranks(), np.random.default_rng(3))
     for _ in range(rounds):
-        SHARED[name].learn(theta, patch, run)
+        find_shared(name)(theta, patch, run)
     return patch
 
 
@@ -214,7 +213,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_domains(name):
         learn(name, model, batch_size=40)
 
 
-FINETUNE = replace(SPECIFIC_SETTINGS, rounds=("dr", "finetune", "finetune"))
+FINETUNE = SPECIFIC_SETTINGS.replaced(rounds=("dr", "finetune", "finetune"))
 
 
 def test_finetuning_in_groups_is_a_pass_over_the_own_rows_of_one_domain_at_a_time():

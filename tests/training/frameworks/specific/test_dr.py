@@ -25,7 +25,7 @@ from training.parameters.remote_tables import StoredTable
 from training.parameters.shared import SharedParameters
 
 ROUNDS = 2
-SETTINGS = replace(SPECIFIC_SETTINGS, rounds=("dr",) * ROUNDS)
+SETTINGS = SPECIFIC_SETTINGS.replaced(rounds=("dr",) * ROUNDS)
 ALL_ROUNDS = dict.fromkeys(range(4), ROUNDS)
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 
@@ -55,16 +55,16 @@ def algorithm_2(model, domain, helpers):
     for turn in range(1, ROUNDS + 1):
         rng = np.random.default_rng([SETTINGS.seed, domain, turn])
         drawn = helpers.draw(domain, SETTINGS.helpers, rng)  # line 1
-        adam = PlainAdam(current, SETTINGS.inner_lr)
+        adam = PlainAdam(current, SETTINGS.dr_inner_lr)
         for place in drawn:  # line 2
             walker = copy.deepcopy(current)  # line 3
             adam.model = walker
             step(adam, walker, helpers.columns, helpers.rows_of(place), may_change)  # line 4
             order = rng.permutation(own)
-            for begin in range(0, len(order), SETTINGS.batch_size):
-                step(adam, walker, TRAIN, order[begin : begin + SETTINGS.batch_size], may_change)  # line 5
+            for begin in range(0, len(order), SETTINGS.dr_batch_size):
+                step(adam, walker, TRAIN, order[begin : begin + SETTINGS.dr_batch_size], may_change)  # line 5
             for parameter, walked in zip(current.parameters(), walker.parameters(), strict=True):
-                parameter.data += SETTINGS.outer_lr * (walked - parameter).detach()  # line 6
+                parameter.data += SETTINGS.dr_lr * (walked - parameter).detach()  # line 6
     return current
 
 
@@ -120,7 +120,7 @@ def test_tables_in_the_files_of_two_ranks_give_what_whole_tables_give(model):
 
 def test_a_domain_comes_out_alike_alone_and_beside_larger_ones(model):
     adapter = make_adapter(model)
-    assert len({-(-rows // SETTINGS.batch_size) for rows in np.bincount(TRAIN["domain_id"])}) > 1
+    assert len({-(-rows // SETTINGS.dr_batch_size) for rows in np.bincount(TRAIN["domain_id"])}) > 1
     together = {one.domain_id: one for one in adapter.adapt(TRAIN, VAL, ALL_ROUNDS, Keep.LAST)}
     for domain in range(4):
         [alone] = adapter.adapt(TRAIN, VAL, {domain: ROUNDS}, Keep.LAST)
@@ -191,7 +191,7 @@ def test_as_many_domains_adapt_together_as_fit_into_a_step(monkeypatch):
     monkeypatch.setattr(Adapter, "_adapt_group", lambda self, domains, *_: together.append(domains) or [])
     sizes = [1, 3, 5, 6, 6, 9, 30]  # rows in a step: 5, 5, 5 for the helpers' five, 6, 6, 8, 8
     train = {**random_rows(sum(sizes), seed=1), "domain_id": np.repeat(np.arange(7), sizes)}
-    adapter = make_adapter(small_model("mlp"), replace(SETTINGS, batch_size=8), train)
+    adapter = make_adapter(small_model("mlp"), SETTINGS.replaced(dr_batch_size=8), train)
     assert list(adapter.adapt(train, VAL, dict.fromkeys(range(7), 1), Keep.NONE)) == []
     assert together == [[0, 1, 2], [3, 4], [5, 6]]
 

@@ -1,7 +1,6 @@
 """theta^i as a mix of directions, against a general optimiser one domain at a time, in float64 to 1e-6."""
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from training.parameters.domain_offsets import unflatten
 from training.parameters.shared import SharedParameters
 
 ROUNDS = 3
-SETTINGS = replace(SPECIFIC_SETTINGS, rounds=("subspace",) * ROUNDS)
+SETTINGS = SPECIFIC_SETTINGS.replaced(rounds=("subspace",) * ROUNDS)
 TRAIN, VAL = random_rows(60, seed=1), random_rows(30, seed=2)
 
 
@@ -44,7 +43,7 @@ def test_each_domain_gets_its_most_probable_place_among_the_directions_and_later
     sizes = []
     for one in adapter.adapt(TRAIN, VAL, dict.fromkeys(range(4), ROUNDS), Keep.ALL):
         own = np.flatnonzero(TRAIN["domain_id"] == one.domain_id)
-        rows = np.random.default_rng([5, one.domain_id, 1]).permutation(own)[: SETTINGS.most_rows]
+        rows = np.random.default_rng([5, one.domain_id, 1]).permutation(own)[: SETTINGS.subspace_rows]
         sides = [
             [logits_at(model, adapter, sign * direction, TRAIN, rows) for sign in (1, -1)]
             for direction in adapter.directions

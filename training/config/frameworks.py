@@ -1,0 +1,212 @@
+"""The one table of frameworks.
+
+The registry, the checks of the config, the default rates, the names of models and the table in docs/ml-engineer.md
+follow from it. A framework is one entry here, one file in training/frameworks, and fields in FrameworkConfig for keys
+that no other framework has.
+
+A framework sees only the keys that its entry lists, and exactly these keys are hashed into the name of a model. A key
+that influences a model therefore cannot be missing from the model's name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from training.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedFramework:
+    """Describes how theta^S is learned.
+
+    Attributes:
+        learn: the import path of a function (theta, patch, context), which learns for one round.
+        keys: the keys of `framework` that it reads beside `inner_lr`.
+        inner_lr: the default of `framework.inner_lr`, found on validation rows (docs/results/table_x/search.json).
+        outer_lr: the default of `framework.outer_lr`, found likewise.
+        prepare: the import path of a function (model, schema), which adds what is trained beside the model.
+        title: what it does, in a few words.
+        paper: where it was published.
+    """
+
+    learn: str
+    keys: tuple[str, ...] = ()
+    inner_lr: float = 0.002
+    outer_lr: float = 0.5
+    prepare: str | None = None
+    title: str = ""
+    paper: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecificFramework:
+    """Describes how theta^i is learned.
+
+    Attributes:
+        rounds: pairs of a kind of round (a name in ADAPT) and the key that holds how many rounds of it there are.
+        keys: the keys of `framework` that it reads beside those in `rounds` and ADAPTATION_KEYS.
+        title: what it does, in a few words.
+        paper: where it was published.
+    """
+
+    rounds: tuple[tuple[str, str], ...] = ()
+    keys: tuple[str, ...] = ()
+    title: str = ""
+    paper: str = ""
+
+
+LOOK_AHEAD = ("meta_lr", "meta_share", "second_order")
+OF_DR = ("dr_lr", "dr_inner_lr", "dr_batch_size", "helpers")
+OF_FINETUNE = ("finetune_lr", "dr_batch_size")
+FOLDER = "training.frameworks"
+
+SHARED: Mapping[str, SharedFramework] = {
+    "none": SharedFramework(
+        learn=f"{FOLDER}.shared.none:leave",
+        title="leaves θˢ as it was initialized, for a θⁱ that learns alone",
+    ),
+    "joint": SharedFramework(
+        learn=f"{FOLDER}.shared.joint:joint",
+        title="minimizes the mean loss over shuffled rows of all domains",
+    ),
+    "alternate": SharedFramework(
+        learn=f"{FOLDER}.shared.alternate:alternate",
+        title="trains on one domain after another",
+    ),
+    "weighted": SharedFramework(
+        learn=f"{FOLDER}.shared.weighted:weighted",
+        prepare=f"{FOLDER}.shared.weighted:add_uncertainty",
+        title="weights each domain's loss by a learned uncertainty",
+        paper="Kendall, Gal and Cipolla, CVPR 2018",
+    ),
+    "pcgrad": SharedFramework(
+        learn=f"{FOLDER}.shared.pcgrad:pcgrad",
+        keys=("pcgrad_domains",),
+        inner_lr=0.0005,
+        title="projects gradients of domains that conflict",
+        paper="Yu et al., NeurIPS 2020, Algorithm 1",
+    ),
+    "maml": SharedFramework(
+        learn=f"{FOLDER}.shared.maml:maml",
+        keys=LOOK_AHEAD,
+        title="learns parameters from which one step serves each domain",
+        paper="Finn, Abbeel and Levine, ICML 2017",
+    ),
+    "reptile": SharedFramework(
+        learn=f"{FOLDER}.shared.reptile:reptile",
+        keys=("outer_lr",),
+        inner_lr=0.004,
+        outer_lr=0.3,
+        title="steps towards where training on each domain alone leads",
+        paper="Nichol, Achiam and Schulman, 2018, Algorithm 1",
+    ),
+    "mldg": SharedFramework(
+        learn=f"{FOLDER}.shared.mldg:mldg",
+        keys=LOOK_AHEAD,
+        inner_lr=0.001,
+        title="learns from some domains what serves the others",
+        paper="Li et al., AAAI 2018, Algorithm 1",
+    ),
+    "dn": SharedFramework(
+        learn=f"{FOLDER}.shared.dn:negotiate",
+        keys=("outer_lr",),
+        inner_lr=0.004,
+        title="Domain Negotiation",
+        paper="MAMDR, ICDE 2023, Algorithm 1",
+    ),
+}
+
+ADAPT: Mapping[str, str] = {  # by kind of round: the import path of a function (group, context), one round in place
+    "dr": f"{FOLDER}.specific.dr:regularize",
+    "finetune": f"{FOLDER}.specific.finetune:finetune",
+    "subspace": f"{FOLDER}.specific.subspace:subspace",
+}
+SPECIFIC: Mapping[str, SpecificFramework] = {
+    "none": SpecificFramework(title="adds nothing by domain"),
+    "finetune": SpecificFramework(
+        rounds=(("finetune", "finetune_rounds"),),
+        keys=OF_FINETUNE,
+        title="trains θⁱ on the domain's own rows",
+    ),
+    "dr": SpecificFramework(
+        rounds=(("dr", "dr_rounds"),),
+        keys=OF_DR,
+        title="Domain Regularization",
+        paper="MAMDR, ICDE 2023, Algorithm 2",
+    ),
+    "dr_finetune": SpecificFramework(
+        rounds=(("dr", "dr_rounds"), ("finetune", "finetune_rounds")),
+        keys=(*OF_DR, *OF_FINETUNE),
+        title="Domain Regularization, then finetuning",
+        paper="MAMDR, ICDE 2023",
+    ),
+    "subspace": SpecificFramework(
+        rounds=(("subspace", "subspace_rounds"),),
+        keys=("subspace_rank", "subspace_domains", "subspace_rows", "finetune_rounds", *OF_FINETUNE),
+        title="mixes the directions in which large domains differ",
+        paper="this project",
+    ),
+}
+ADAPTATION_KEYS = (  # what every framework for theta^i reads
+    *("helper_rows", "helper_domains", "stop_group", "specific_min_rows", "specific_dtype"),
+)
+IN_NO_NAME = (  # which models are combined, not what one of them is
+    *("name", "shared", "specific", "interleave", "refresh_share"),
+)
+
+# what a framework of the user's own may read: its keys are not known
+USER_FRAMEWORK = SharedFramework(learn="", keys=("outer_lr", "pcgrad_domains", *LOOK_AHEAD))
+
+PAPER_NAMES = {
+    "mamdr": ("dn", "dr"),
+    "mamdr_finetune": ("dn", "dr_finetune"),
+    "separate": ("none", "finetune"),
+}
+
+
+def shared_framework(name: str) -> SharedFramework:
+    """Returns the entry of a framework for theta^S; an import path gets that of the user's own frameworks."""
+    return SHARED.get(name, USER_FRAMEWORK)
+
+
+def is_shared(name: str) -> bool:
+    """Says whether `name` can be framework.shared: a name in SHARED, or an import path.
+
+    >>> is_shared("dn"), is_shared("my_package.my_file:learn"), is_shared("dr")
+    (True, True, False)
+    """
+    return name in SHARED or ":" in name
+
+
+def framework_name(shared: str, specific: str) -> str:
+    """Returns the name of a pair of frameworks: the papers' name if it has one.
+
+    >>> framework_name("joint", "none"), framework_name("joint", "dr"), framework_name("dn", "dr")
+    ('joint', 'joint_dr', 'mamdr')
+    """
+    by_pair = {pair: name for name, pair in PAPER_NAMES.items()}
+    plain = shared if specific == "none" else f"{shared}_{specific}"
+    return by_pair.get((shared, specific), plain)
+
+
+def framework_pair(name: str) -> tuple[str, str]:
+    """Returns the pair (shared, specific) that `name` stands for.
+
+    >>> framework_pair("mamdr"), framework_pair("alternate_dr_finetune")
+    (('dn', 'dr'), ('alternate', 'dr_finetune'))
+
+    Raises:
+        UserError: no pair has this name.
+    """
+    if name in PAPER_NAMES:
+        return PAPER_NAMES[name]
+    for specific in sorted(SPECIFIC, key=len, reverse=True):
+        shared = name.removesuffix(f"_{specific}")
+        if shared != name and is_shared(shared):
+            return shared, specific
+    if is_shared(name):
+        return name, "none"
+    suffixes = ", ".join(f"_{specific}" for specific in SPECIFIC if specific != "none")
+    raise UserError(
+        f'framework.name "{name}" does not exist: choose one of {", ".join(SHARED)}, one of them followed by '
+        f"{suffixes}, or {', '.join(PAPER_NAMES)}"
+    )
