@@ -267,7 +267,7 @@ def test_unknown_framework_names_the_known_ones(load, settings, message):
         (
             "bucket",
             {"kind": "dense"},
-            r'"data.features.bucket": a column named bucket; rename the feature',
+            r'"data.features.bucket": the tables have a column named bucket',
         ),
         ("tags_length", {"kind": "dense"}, r'"data.features.tags_length": the tables have a column'),
     ],
