@@ -25,7 +25,7 @@ def parse(raw: DataFrame, positive_at: float | None = None, features: Features =
 
     | user | item | domain | label |      | user | item | domain | label | time | event | column | reason       |
     | u1   | i1   | a      | 1     |  ->  | u1   | i1   | a      | 1.0   | null | null  | null   | null         |
-    | u1   | null | a      | 1     |      | u1   | null | a      | 1.0   | null | null  | item   | null         |
+    | u1   | null | a      | 1     |      | u1   | null | a      | 1.0   | null | null  | item   | "null"       |
     | u1   | i1   | a      | x     |      | u1   | i1   | a      | null  | null | null  | label  | not a number |
 
     `label` is 1.0 if the log has no labels, and (label >= positive_at) if `positive_at` is given. `column` and `reason`
@@ -62,10 +62,10 @@ def parsed_time() -> Column:
 def split_by_time(parsed: DataFrame, val_from: float, test_from: float) -> DataFrame:
     """Adds the split of each row by its time, and rejects rows without a time.
 
-    | time | reason |      | time | reason | split |      with val_from = 10, test_from = 20
-    | 9    | null   |  ->  | 9    | null   | train |
-    | 10   | null   |      | 10   | null   | val   |
-    | null | null   |      | null | null   | test  |      column "time", reason "null"
+    | time | reason |      | time | column | reason | split |      with val_from = 10, test_from = 20
+    | 9    | null   |  ->  | 9    | null   | null   | train |
+    | 10   | null   |      | 10   | null   | null   | val   |
+    | null | null   |      | null | time   | "null" | test  |
     """
     timeless = F.col("reason").isNull() & F.col("time").isNull()
     split = F.when(F.col("time") < val_from, SPLITS[0]).when(F.col("time") < test_from, SPLITS[1]).otherwise(SPLITS[2])

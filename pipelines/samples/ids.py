@@ -15,8 +15,8 @@ def with_running_total(frame: DataFrame, key: str, value: Column, name: str) -> 
 
     | key | value |      | key | value | name |
     | a   | 2     |  ->  | a   | 2     | 0    |
-    | b   | 5     |      | b   | 5     | 2    |
-    | c   | 1     |      | c   | 1     | 7    |
+    | c   | 1     |      | c   | 1     | 2    |
+    | b   | 5     |      | b   | 5     | 3    |
 
     Rows are ordered by 1,024 hash slices of the keys, and by key within a slice. So the result depends on the keys
     alone, under any partitioning. A window sees one slice, and only the sums of the slices reach the driver. `key`

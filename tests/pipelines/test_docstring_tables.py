@@ -3,8 +3,10 @@
 from pyspark.sql import functions as F
 
 from pipelines.als_vectors import training_positives
+from pipelines.evaluate import summarise
 from pipelines.samples import bucket_plan, cleaning, features, ids
 from pipelines.samples.incremental import encoding
+from pipelines.serving import promotions
 from pipelines.sources.files import MALFORMED
 from tests.support.docstring_tables import Table, assert_shows, tables_of
 from training.config import DataConfig, FeatureConfig
@@ -39,9 +41,7 @@ def test_parse(spark):
 def test_split_by_time(spark):
     before, after = tables_of(cleaning.split_by_time)
     frame = before.frame(spark, "time DOUBLE, reason STRING").withColumn("column", F.lit(None))
-    result = cleaning.split_by_time(frame, val_from=10, test_from=20)
-    assert_shows(after, result.withColumn("reason", F.when(F.col("time").isNotNull(), F.col("reason"))))
-    assert [row["column"] for row in result.where("reason = 'null'").collect()] == ["time"]
+    assert_shows(after, cleaning.split_by_time(frame, val_from=10, test_from=20))
 
 
 def test_deduplicate(spark):
@@ -105,3 +105,15 @@ def test_training_positives(spark):
     samples, counts = tables_of(training_positives)
     frame = samples.frame(spark, "split STRING, user_id BIGINT, item_id BIGINT, label FLOAT, domain_id INT")
     assert_shows(counts, training_positives(frame))
+
+
+def test_summarise(spark):
+    by_domain, summary = tables_of(summarise)
+    overall = spark.createDataFrame([("dn", -1, 50)], "model STRING, domain_id INT, rows BIGINT")
+    assert_shows(summary, summarise(by_domain.frame(spark, "model STRING, rows BIGINT, auc DOUBLE"), overall))
+
+
+def test_current_promotions(spark):
+    decisions, in_force = tables_of(promotions.current)
+    frame = decisions.frame(spark, "domain_key STRING, promoted BOOLEAN, model STRING")
+    assert_shows(in_force, spark.createDataFrame(promotions.current(frame.collect()), frame.schema))

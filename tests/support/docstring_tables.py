@@ -60,14 +60,14 @@ def read_table(lines: list[str], start: int, end: int) -> Table:
 
 
 def to_value(text: str, kind: T.DataType) -> object:
-    """Converts the text of a cell to a value of a Spark type."""
+    """Converts the text of a cell to a value of a Spark type; null is no value, and "null" is a string."""
     if text == "null":
         return None
     if isinstance(kind, T.ArrayType):
         elements = text.strip("[]").split(",")
         return [to_value(element.strip(), kind.elementType) for element in elements if element.strip()]
     if isinstance(kind, T.StringType):
-        return text
+        return text.strip('"')
     if isinstance(kind, T.BooleanType):
         return {"true": True, "false": False}[text]
     return int(text) if isinstance(kind, T.IntegralType) else float(text)
