@@ -1,9 +1,12 @@
 """Checks the docs: commands run, links lead somewhere, figures equal those of the reports, sentences are short."""
 
+import ast
+import builtins
 import json
 import re
 import shlex
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,14 @@ METHODS = {  # the rows of docs/results.md, as the reports name them
     "PLE": "ple+joint",
     "STAR": "star+joint",
 }
+MODULES_OF_EXAMPLES = (  # with the names that the examples of CONTRIBUTING.md import
+    "pipelines.sources.amazon",
+    "pipelines.sources.files",
+    "training.data.domain_batches",
+    "training.frameworks.shared.dn",
+    "training.frameworks.specific.dr",
+    "training.models.mlp",
+)
 
 
 def commands_of(page):
@@ -227,3 +238,21 @@ def test_example_backbone_and_framework_train(built, tmp_path, monkeypatch):
     summary = train(config)
     assert (summary["framework"], summary["model"]) == ("my_frameworks:learn", "my_models:TwoTower")
     assert summary["val_mean_domain_auc"] > 0.55
+
+
+def test_examples_of_the_contributing_guide_use_names_that_exist():
+    source = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL))
+    namespace = {name: value for module in MODULES_OF_EXAMPLES for name, value in vars(import_module(module)).items()}
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    assert len(functions) == 5
+    exec(compile(source, "CONTRIBUTING.md", "exec"), namespace)  # resolves annotations and base classes
+    for function in functions:
+        annotations = {argument.arg: argument.annotation for argument in function.args.args}
+        names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+        local = {node.id for node in names if isinstance(node.ctx, ast.Store)} | set(annotations) | set(dir(builtins))
+        assert {node.id for node in names} - local <= set(namespace)
+        called = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+        for method in called:
+            if isinstance(method, ast.Attribute) and annotations.get(getattr(method.value, "id", None)):
+                owner = eval(ast.unparse(annotations[method.value.id]), namespace)
+                assert hasattr(owner, method.attr), ast.unparse(method)
