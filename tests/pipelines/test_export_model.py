@@ -159,9 +159,9 @@ def test_server_survives_requests_that_it_cannot_answer(exported, server):
     assert status == 200
     assert_as_scored(answer["predictions"], exported.scored)
     wrong = {
-        as_json(("domain 99", "3", ["1"])): 'domain "domain 99" is not known to the model',
-        as_json(("domain 0", "3", [])): 'the request of user "3" in domain "domain 0" has no items',
-        as_json(("domain 0", "3", ["1"]), top_k=-1): "top_k -1 is less than 0",
+        as_json(("domain 99", "3", ["1"])): 'domain "domain 99" is not in the model: add it',
+        as_json(("domain 0", "3", [])): 'the request of user "3" in domain "domain 0" has no items: name at least one',
+        as_json(("domain 0", "3", ["1"]), top_k=-1): "top_k -1 is less than 0: use 0 for all items",
         as_json(("domain 0", 3, ["1"])): "",
         as_json(("domain 0", None, ["1"])): "",
         as_json(("domain 0", "3", "1")): "",
@@ -214,7 +214,7 @@ def test_model_that_was_trained_further_is_not_served(exported, tmp_path):
     state = json.loads(manifest.read_text())
     state["progress"]["best_epoch"] = 7
     manifest.write_text(json.dumps(state))
-    with pytest.raises(UserError, match="is at epoch-7 now, it was trained on: export what is served again"):
+    with pytest.raises(UserError, match=r"has been trained further \(now epoch-7\): export it again"):
         mlflow.pyfunc.load_model(exported.path, model_config={"root": str(tmp_path / "moved")})
 
 

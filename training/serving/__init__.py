@@ -1,5 +1,5 @@
-"""The model that answers online: one process, without Spark.
+"""Serves a model online, in one process and without Spark.
 
-key_files.py finds ids by keys, in files that pipelines/export_model.py has written; served_model.py ranks candidates;
-mlflow_model.py is what MLflow serves.
+key_files.py looks up ids by keys, in files that pipelines/export_model.py writes. ranking.py chooses the best items of
+each request. served_model.py opens the exported models and ranks with them. mlflow_model.py wraps it for MLflow.
 """

@@ -1,7 +1,8 @@
-"""Ids and features of users or items by their keys, in memory-mapped files: any number of keys costs no memory.
+"""Memory-mapped files that map the keys of users, items or domains to ids and features.
 
-A file holds the keys of one slice, sorted by a hash of 128 bits. Two of 84 million keys share one with a chance of
-1e-23.
+Keys are divided into slices by CRC32, which Spark computes, too. A slice is a file, sorted by a 128-bit hash of the
+keys, and does not store the keys themselves. BLAKE2 hashes each key: it needs no seed, and two of 84 million keys share
+a hash with a probability of 1e-23. The shorter hashes of `training/hashing.py` are for integers.
 """
 
 from collections.abc import Sequence
@@ -16,67 +17,75 @@ from training.data.columns import Columns, to_array
 from training.files.atomic_write import atomic_write
 from training.serving.ranking import UNKNOWN
 
-FILE = "{}of{}.arrow"
-HASH, CHECK, ID = "hash", "check", "id"
+FILE = "{}of{}.arrow"  # the number of the slice, and how many slices there are
+HASH, CHECK, ID = "hash", "check", "id"  # columns of a file: both halves of the hash, and the id
 
 
 def key_digests(keys: Sequence[str]) -> np.ndarray:
-    """uint64, shape (keys, 2): the first part is what keys are sorted by."""
+    """Hashes keys to uint64, shape (keys, 2). Files are sorted by the first column."""
     digests = b"".join(blake2b(key.encode(), digest_size=16).digest() for key in keys)
     return np.frombuffer(digests, "<u8").reshape(-1, 2)
 
 
 def slice_of(key: str, slices: int) -> int:
-    """In which slice a key is, as Spark's crc32 says."""
+    """Returns the number of the slice that holds a key; equal to Spark's `crc32(key) % slices`."""
     return crc32(key.encode()) % slices
 
 
 def write_slice(table: pa.Table, folder: Path, number: int, slices: int) -> None:
-    """Writes the keys of one slice.
+    """Writes the file of one slice.
 
     Args:
-        table: key, id and features, as numbers or lists of one length.
+        table: the columns key, id and features; features are numbers, or lists of one length.
     """
-    hashes = key_digests(table["key"].to_pylist())
-    order = np.lexsort((hashes[:, 1], hashes[:, 0]))
-    table = table.drop_columns("key").append_column(HASH, pa.array(hashes[:, 0]))
-    table = table.append_column(CHECK, pa.array(hashes[:, 1])).take(pa.array(order)).combine_chunks()
+    digests = key_digests(table["key"].to_pylist())
+    order = np.lexsort((digests[:, 1], digests[:, 0]))
+    table = table.drop_columns("key").append_column(HASH, pa.array(digests[:, 0]))
+    table = table.append_column(CHECK, pa.array(digests[:, 1])).take(pa.array(order)).combine_chunks()
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / FILE.format(number, slices)) as aside, pa.ipc.new_file(aside, table.schema) as file:
+    path = folder / FILE.format(number, slices)
+    with atomic_write(path) as temporary, pa.ipc.new_file(temporary, table.schema) as file:
         file.write_table(table)
 
 
 class KeyIndex:
-    """The keys that a folder holds."""
+    """Looks up keys in the slices of a folder. The files are memory-mapped, so opening them takes no memory."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises FileNotFoundError if a slice is missing."""
+        """Opens all slices.
+
+        Raises:
+            FileNotFoundError: a slice does not exist.
+        """
         first = next(folder.glob(FILE.format(0, "*")), folder / FILE.format(0, 1))
         slices = int(first.stem.split("of")[1])
         self._slices = [_open(folder / FILE.format(number, slices)) for number in range(slices)]
 
     def look_up(self, keys: Sequence[str]) -> Columns:
-        """The id and features of each key, shapes (keys,) and (keys, length); UNKNOWN and zeros if it is not known."""
-        slices = [slice_of(key, len(self._slices)) for key in keys]
-        places = [_find(self._slices[part], *pair) for part, pair in zip(slices, key_digests(keys), strict=True)]
-        found = {}
+        """Returns the id and the features of each key, of shapes (keys,) and (keys, length).
+
+        The id of a key that is in no slice is UNKNOWN, and its features are 0.
+        """
+        slices = [self._slices[slice_of(key, len(self._slices))] for key in keys]
+        rows = [_find(columns, *digest) for columns, digest in zip(slices, key_digests(keys), strict=True)]
+        result = {}
         for name, column in self._slices[0].items():
             if name not in (HASH, CHECK):
-                found[name] = np.full((len(keys), *column.shape[1:]), UNKNOWN if name == ID else 0, column.dtype)
-                for row, (part, place) in enumerate(zip(slices, places, strict=True)):
-                    if place is not None:
-                        found[name][row] = self._slices[part][name][place]
-        return found
+                result[name] = np.full((len(keys), *column.shape[1:]), UNKNOWN if name == ID else 0, column.dtype)
+                for index, (columns, row) in enumerate(zip(slices, rows, strict=True)):
+                    if row is not None:
+                        result[name][index] = columns[name][row]
+        return result
 
 
 def _open(path: Path) -> Columns:
-    """The columns of a file, memory-mapped."""
+    """Returns the columns of a file, memory-mapped."""
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     return {name: to_array(table[name].combine_chunks()) for name in table.column_names}
 
 
 def _find(columns: Columns, key_hash: np.uint64, check: np.uint64) -> int | None:
-    """The row of a key; None if it is not there."""
+    """Returns the row of a key; None if the slice does not have it."""
     begin, end = (int(np.searchsorted(columns[HASH], key_hash, side)) for side in ("left", "right"))
     matches = np.flatnonzero(columns[CHECK][begin:end] == check)
     return begin + int(matches[0]) if len(matches) else None

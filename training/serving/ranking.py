@@ -1,4 +1,4 @@
-"""The best items of requests, from the logits of pairs: what batch scoring and the served model share."""
+"""Chooses the best items of requests, for batch scoring and for the served model."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,7 +11,7 @@ from training.data.schema import Schema
 from training.parameters.forward import PREDICT_ROWS
 
 CANDIDATES = "candidates"
-UNKNOWN = -1  # the id of what the model does not know
+UNKNOWN = -1  # the id of a user, item or domain that the model does not have
 
 
 def rank_items(
@@ -21,31 +21,37 @@ def rank_items(
     logits_of: Callable[[Columns], np.ndarray],
     top_k: int,
 ) -> pa.Table:
-    """The best candidates of each request of a domain: RANKED without `specific`.
+    """Returns the best `top_k` candidates of each request; all requests are for one domain.
 
     Args:
-        candidates: of each request, or, as a single list, of all.
-        logits_of: gives those of pairs, from the columns of `schema` but the label.
+        requests: domain and user (keys), domain_id, user_id, and the features of users.
+        candidates: the items of each request, or a single list for all requests; structs of item (key), item_id, and
+            the features of items.
+        logits_of: returns the logits of pairs of a request and an item, from the columns of `schema` but the label.
+
+    Returns:
+        One row for each request and chosen item, best first: domain_key, user_key, rank (from 1), item_key, score,
+        known_user and known_item (whether the model has their ids).
     """
     items = pa.Table.from_batches([pa.RecordBatch.from_struct_array(candidates.flatten())])
-    of_requests, of_items = (
+    request_columns, item_columns = (
         {name: to_array(table[name].combine_chunks()) for name in schema.columns if name in table.column_names}
         for table in (requests, items)
     )
-    parts = []
+    rankings = []
     for request, item in pairs(candidates.value_lengths().to_numpy(), len(requests)):
-        columns = {name: column[request] for name, column in of_requests.items()}
-        columns |= {name: column[item] for name, column in of_items.items()}
+        columns = {name: column[request] for name, column in request_columns.items()}
+        columns |= {name: column[item] for name, column in item_columns.items()}
         fill_with_item(columns, schema)
         cuts = [slice(begin, begin + PREDICT_ROWS) for begin in range(0, len(request), PREDICT_ROWS)]
         logits = np.concatenate([logits_of({name: column[cut] for name, column in columns.items()}) for cut in cuts])
-        place, best = best_of_each(request, logits, top_k)
-        parts.append(
+        rank, best = best_of_each(request, logits, top_k)
+        rankings.append(
             pa.table(
                 {
                     "domain_key": requests["domain"].take(request[best]),
                     "user_key": requests["user"].take(request[best]),
-                    "rank": (place + 1).astype(np.int32),
+                    "rank": (rank + 1).astype(np.int32),
                     "item_key": items["item"].take(item[best]),
                     "score": 1 / (1 + np.exp(-logits[best])),
                     "known_user": columns["user_id"][best] >= 0,
@@ -53,23 +59,23 @@ def rank_items(
                 }
             )
         )
-    return pa.concat_tables(parts)
+    return pa.concat_tables(rankings)
 
 
 def pairs(lengths: np.ndarray, requests: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The pairs of a request and a candidate, by request, some PREDICT_ROWS of them at a time, requests whole.
+    """Yields the pairs of a request and a candidate, about PREDICT_ROWS at a time; requests are not split.
 
     | lengths | requests |      | request   | candidate |
     | 2 1     | 2        |  ->  | 0 0 1     | 0 1 2     |
-    | 2       | 2        |  ->  | 0 0 1 1   | 0 1 0 1   |      one list for all
+    | 2       | 2        |  ->  | 0 0 1 1   | 0 1 0 1   |      one list for all requests
     """
     starts = np.cumsum(lengths) - lengths
     if len(lengths) == 1:
         lengths, starts = np.repeat(lengths, requests), np.zeros(requests, np.int64)
     ends, begin = np.cumsum(lengths), 0
     while begin < requests:
-        most = ends[begin] - lengths[begin] + PREDICT_ROWS
-        end = max(begin + 1, int(np.searchsorted(ends, most, side="right")))
+        last_pair = ends[begin] - lengths[begin] + PREDICT_ROWS
+        end = max(begin + 1, int(np.searchsorted(ends, last_pair, side="right")))
         request = np.repeat(np.arange(begin, end), lengths[begin:end])
         first = np.searchsorted(request, request)
         yield request, starts[request] + np.arange(len(request)) - first
@@ -77,22 +83,25 @@ def pairs(lengths: np.ndarray, requests: int) -> Iterator[tuple[np.ndarray, np.n
 
 
 def fill_with_item(columns: Columns, schema: Schema) -> None:
-    """Fills sequences up with the pair's own item, in place, as the samples' are; see pipelines/samples/features.py."""
+    """Pads sequences with the item of the pair, in place, as the samples are padded."""
     for feature in schema.features:
         if feature.kind == "sequence":
-            real = np.arange(feature.length) < columns[LENGTH.format(feature.name)][:, None]
-            columns[feature.name] = np.where(real, columns[feature.name], columns["item_id"][:, None])
+            is_value = np.arange(feature.length) < columns[LENGTH.format(feature.name)][:, None]
+            columns[feature.name] = np.where(is_value, columns[feature.name], columns["item_id"][:, None])
 
 
 def best_of_each(request: np.ndarray, logits: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` largest logits of each request, the largest first; of equal ones the one that stands first.
+    """Returns the ranks, from 0, and the rows of the `count` largest logits of each request, largest first.
 
-    | request | 0   0   0   1   |      | place | 0 1 | 0 |
-    | logits  | .1  .7  .3  .2  |  ->  | row   | 1 2 | 3 |    count = 2
+    Of equal logits, the first row comes first.
+
+    | request | 0   0   0   1   |      | rank | 0 1 | 0 |
+    | logits  | .1  .7  .3  .2  |  ->  | row  | 1 2 | 3 |    count = 2
 
     Args:
-        request: shape (n,), sorted.
+        request: the number of each row's request, sorted, shape (rows,).
+        logits: shape (rows,).
     """
     order = np.lexsort((-logits, request))
-    place = np.arange(len(order)) - np.searchsorted(request, request)
-    return place[place < count], order[place < count]
+    rank = np.arange(len(order)) - np.searchsorted(request, request)
+    return rank[rank < count], order[rank < count]
