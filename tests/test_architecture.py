@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.jobs import REPOSITORY
 
-LONGEST_CHAIN = 21
+LONGEST_CHAIN = 17
 LARGEST_FOLDER = 15
 ONE_FILE_PER_MODEL = Path("training/models")
 
@@ -76,3 +76,17 @@ def test_no_file_beside_a_script_hides_a_standard_module(folder):
 def test_serving_and_scoring_need_no_engine_of_training(blocked, names):
     """Serving needs neither Horovod, Spark nor Petastorm; Spark jobs that use a model need Spark alone."""
     run_python(IMPORT_ALL.format(blocked=blocked, names=names))
+
+
+def test_the_name_of_a_model_is_computed_without_torch():
+    loaded = run_python(
+        """
+        import sys
+        from training.artifacts.model_names import shared_version
+        from training.config import load_config
+
+        shared_version(load_config("conf/ml_latest_small.yaml", []), 0)
+        print(*sorted({"torch", "horovod", "pyspark", "petastorm"} & sys.modules.keys()))
+        """
+    )
+    assert loaded.split() == []
