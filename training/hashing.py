@@ -1,8 +1,7 @@
 """Random numbers by hashing integers: equal keys give equal draws, whatever the order or the partition of the rows.
 
-This is SplitMix64: a few vectorised operations an element, so millions of draws take a second. Seeds and ids go through
-it. Strings do not: `training/serving/key_files.py` needs hashes of 128 bits for them, and
-`training/data/frozen_vectors.py` needs to hash whole columns at once.
+The hash is SplitMix64, because it takes a few vectorised operations for each element: millions of draws take a second.
+It hashes integers only, such as seeds and ids. Keys of the log are strings and need other hashes.
 
 All functions work on uint64 arrays that broadcast against each other. Arithmetic wraps around at 2^64.
 """

@@ -1,15 +1,17 @@
+"""Hashes of integers, and the pseudo-random permutations made from them."""
+
 import numpy as np
 import pytest
 
 from training.hashing import hash_keys, mix, permute
 
 
-def test_hash_follows_from_the_keys_and_not_from_their_order():
+def test_hash_depends_on_the_keys_and_not_on_the_order_of_rows():
     users, order = np.arange(1000), np.random.default_rng(0).permutation(1000)
     np.testing.assert_array_equal(hash_keys(5, users[order]), hash_keys(5, users)[order])
 
 
-def test_hash_tells_seeds_and_the_places_of_keys_apart():
+def test_hash_depends_on_the_seed_and_the_order_of_keys():
     pairs = np.stack(np.meshgrid(np.arange(100), np.arange(100)), axis=-1).reshape(-1, 2)
     hashes = np.concatenate([hash_keys(seed, pairs[:, 0], pairs[:, 1]) for seed in (0, 1)])
     assert len(np.unique(hashes)) == 20_000
@@ -33,12 +35,12 @@ def test_mix_is_the_finaliser_of_splitmix64():
 
 @pytest.mark.parametrize("size", [*range(1, 71), 255, 256, 257, 4096, 4097, 100_003])
 def test_permute_is_a_bijection(size):
-    sent = permute(np.arange(size), np.full(size, size), np.full(size, 42))
-    np.testing.assert_array_equal(np.sort(sent), np.arange(size))
+    permuted = permute(np.arange(size), np.full(size, size), np.full(size, 42))
+    np.testing.assert_array_equal(np.sort(permuted), np.arange(size))
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 8, 16])
-def test_permute_sends_pairs_everywhere_alike(size):
+def test_permute_maps_pairs_uniformly(size):
     keys = hash_keys(0, np.arange(40_000))
     first, second = (permute(np.full(len(keys), at), np.full(len(keys), size), keys) for at in (0, 1))
     counts = np.bincount(first * size + second, minlength=size * size)[~np.eye(size, dtype=bool).ravel()]
@@ -52,7 +54,7 @@ def test_permute_depends_on_the_key():
     assert (first != second).sum() > 40
 
 
-def test_permute_treats_each_entry_alone():
+def test_permute_treats_each_element_alone():
     sizes = np.array([1, 5, 70, 1000, 70])
     positions, keys = np.array([0, 4, 69, 17, 3]), np.array([9, 8, 7, 6, 5])
     together = permute(positions, sizes, keys)
@@ -60,5 +62,5 @@ def test_permute_treats_each_entry_alone():
     np.testing.assert_array_equal(together, alone)
 
 
-def test_permute_of_nothing_is_nothing():
+def test_permute_of_an_empty_array_is_empty():
     assert permute(np.array([], int), np.array([], int), np.array([], int)).tolist() == []

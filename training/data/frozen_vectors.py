@@ -2,9 +2,9 @@
 
 The files are memory-mapped. So the processes of a machine share them, and a table may be larger than memory.
 
-A vector belongs to the key of a user or item in the log. Keys are matched by 64-bit hashes of pandas, which hashes a
-whole column at once; hashes are compared within one call only and never stored. `training/hashing.py` hashes integers,
-and `training/serving/key_files.py` stores longer hashes.
+A vector belongs to a key of the log, a string. Keys are matched by pandas' 64-bit hashes, because pandas hashes a whole
+column of strings at once (`training/hashing.py` hashes integers only). The hashes are never stored, and equal hashes of
+two keys are an error.
 """
 
 import hashlib

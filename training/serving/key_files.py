@@ -1,8 +1,8 @@
 """Memory-mapped files that map the keys of users, items or domains to ids and features.
 
-Keys are divided into slices by CRC32, which Spark computes, too. A slice is a file, sorted by a 128-bit hash of the
-keys, and does not store the keys themselves. BLAKE2 hashes each key: it needs no seed, and two of 84 million keys share
-a hash with a probability of 1e-23. The shorter hashes of `training/hashing.py` are for integers.
+Keys are divided into slices by CRC32, because Spark computes it, too. A slice is a file that is sorted by a hash of the
+keys and does not store the keys themselves. So the hash must be unique: it is BLAKE2 with 128 bits, by which two of 84
+million keys collide with a probability of 1e-23. (`training/hashing.py` hashes integers only, to 64 bits.)
 """
 
 from collections.abc import Sequence

@@ -163,7 +163,7 @@ def test_only_requested_columns_are_read(file, tmp_path):
 
 
 class Trap:
-    """Whoever unpickles it makes a folder, by what Petastorm's own unpickler allows."""
+    """Creates a folder when it is unpickled, even by Petastorm's restricted unpickler."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -173,7 +173,7 @@ class Trap:
 
 
 def test_a_pickle_in_or_beside_the_files_is_not_run(file, tmp_path):
-    """Petastorm keeps its schema as a pickle in the metadata of Parquet."""
+    """Petastorm stores its schema as a pickle in the metadata of Parquet files."""
     trap = {UNISCHEMA_KEY: pickle.dumps(Trap(tmp_path / "made"))}
     rows = pq.ParquetFile(file.path).read().replace_schema_metadata(trap)
     for name in ("part.parquet", "_common_metadata", "_metadata"):

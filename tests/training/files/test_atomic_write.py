@@ -1,3 +1,5 @@
+"""Atomic writes under concurrency and failure."""
+
 import pytest
 
 from training.files.atomic_write import atomic_write
@@ -8,7 +10,7 @@ def write_half(path):
     raise OSError("disk full")
 
 
-def test_two_may_write_one_file_at_once_and_the_last_one_stays(tmp_path):
+def test_of_two_concurrent_writers_the_last_to_finish_wins(tmp_path):
     path = tmp_path / "file.json"
     with atomic_write(path) as first, atomic_write(path) as second:
         first.write_text("first")
@@ -17,10 +19,10 @@ def test_two_may_write_one_file_at_once_and_the_last_one_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+def test_a_failed_write_leaves_the_file_unchanged(tmp_path):
     path = tmp_path / "file.json"
     path.write_text("whole")
-    with pytest.raises(OSError, match="disk full"), atomic_write(path) as aside:
-        write_half(aside)
+    with pytest.raises(OSError, match="disk full"), atomic_write(path) as temporary:
+        write_half(temporary)
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]

@@ -1,4 +1,4 @@
-"""A root that is a URL: the trainer reads tables from there, and its checkpoints and models go there."""
+"""A root in object storage: the trainer reads tables from it, and stores checkpoints and models in it."""
 
 import json
 import subprocess
@@ -29,7 +29,10 @@ BUCKET = "s3a://bucket"
 
 @pytest.fixture(scope="module")
 def server():
-    """The address of an S3-compatible server with a bucket, in a process of its own: deltalake waits with the GIL."""
+    """Returns the address of an S3-compatible server with a bucket.
+
+    The server is another process, because deltalake holds the GIL while it waits for answers.
+    """
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [str(Path(sys.executable).with_name("moto_server")), "--port", str(port)]
@@ -46,7 +49,7 @@ def server():
 
 @pytest.fixture
 def bucket(server, tmp_path, monkeypatch):
-    """The root URL of this test, its own folder for copies, and credentials."""
+    """Returns the root URL of a test, and sets its credentials and its folder for local copies."""
     settings = {
         "AWS_ACCESS_KEY_ID": "somebody",
         "AWS_SECRET_ACCESS_KEY": "secret",
@@ -74,24 +77,24 @@ def names_in(root, prefix):
 
 
 def two_machines(built, settings, caches):
-    """Two ranks that think they are on two machines, each with copies of its own."""
-    own_cache = f"MAMDR_CACHE={caches}/$HOROVOD_RANK exec {sys.executable} training/train.py"
-    command = f"{own_cache} --config {built.config_path} {' '.join(settings)}"
+    """Trains on two ranks that seem to be on two machines, each with its own local copies."""
+    with_cache = f"MAMDR_CACHE={caches}/$HOROVOD_RANK exec {sys.executable} training/train.py"
+    command = f"{with_cache} --config {built.config_path} {' '.join(settings)}"
     done = horovodrun("-np", "2", "-H", "localhost:1,127.0.0.1:1", "bash", "-c", command)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1].partition(":")[2]), done.stderr
 
 
-def test_two_machines_train_out_of_a_bucket_and_two_new_ones_go_on(built, bucket, tmp_path):
+def test_two_new_machines_resume_the_run_of_two_others(built, bucket, tmp_path):
     put_tables(built, bucket)
     common = ["framework.name=mamdr", "training.sharded=[user_id]", "training.cache_rows=45"]
     settings = [*common, f"root={bucket}"]
     two_machines(built, [*settings, "training.epochs=1"], tmp_path / "first")
-    parts, stderr = two_machines(built, [*settings, "training.epochs=2"], tmp_path / "second")
+    resumed, stderr = two_machines(built, [*settings, "training.epochs=2"], tmp_path / "second")
     assert "resuming after epoch 1" in stderr
     local = [*common, built.copy(tmp_path)]
-    once, _ = two_machines(built, local, tmp_path / "unused")
-    assert parts["val_mean_domain_auc"] == once["val_mean_domain_auc"]
+    uninterrupted, _ = two_machines(built, local, tmp_path / "unused")
+    assert resumed["val_mean_domain_auc"] == uninterrupted["val_mean_domain_auc"]
 
     config = built.config(*settings)
     domains = take_snapshot(config).domains
@@ -99,15 +102,15 @@ def test_two_machines_train_out_of_a_bucket_and_two_new_ones_go_on(built, bucket
     assert sorted(set(written)) == domains.domain_id[domains.head].tolist()
     folder = model_path(config, shared_version(config, take_snapshot(config).version))
     Mirror(config.root, folder).pull()
-    theirs, _ = tensor_folder.load(Path(once["model_path"]) / "theta")
-    ours, _ = tensor_folder.load(folder / "theta")
-    assert {name: value.tolist() for name, value in ours.items()} == {
-        name: value.tolist() for name, value in theirs.items()
+    expected, _ = tensor_folder.load(Path(uninterrupted["model_path"]) / "theta")
+    downloaded, _ = tensor_folder.load(folder / "theta")
+    assert {name: value.tolist() for name, value in downloaded.items()} == {
+        name: value.tolist() for name, value in expected.items()
     }
     assert {path.name for path in (folder / "shards").iterdir()} == {"0of2.safetensors", "1of2.safetensors"}
 
 
-def test_a_finished_model_in_a_bucket_is_found_without_training(built, bucket, tmp_path, monkeypatch):
+def test_a_finished_model_in_a_bucket_is_not_trained_again(built, bucket, tmp_path, monkeypatch):
     put_tables(built, bucket)
     config = built.config(f"root={bucket}", "framework.name=joint")
     first = train(config)
@@ -117,7 +120,7 @@ def test_a_finished_model_in_a_bucket_is_found_without_training(built, bucket, t
     assert again["samples"] == first["samples"]
 
 
-def test_a_file_that_a_bucket_has_lost_is_named_before_training(built, bucket):
+def test_a_missing_file_in_a_bucket_is_named_before_training(built, bucket):
     put_tables(built, bucket)
     config = built.config(f"root={bucket}", "framework.name=joint")
     lost = take_snapshot(config).files[0].path
@@ -126,7 +129,7 @@ def test_a_file_that_a_bucket_has_lost_is_named_before_training(built, bucket):
         train(config)
 
 
-def test_a_reader_sees_one_state_of_a_folder_and_blobs_that_nobody_names_go(bucket, tmp_path):
+def test_a_reader_sees_one_state_and_unused_blobs_are_deleted(bucket, tmp_path):
     folder = local_path(bucket) / "models" / "a"
     mirror, other = Mirror(bucket, folder), Mirror(bucket, folder)
     (folder / "epoch-1").mkdir(parents=True)
@@ -141,15 +144,15 @@ def test_a_reader_sees_one_state_of_a_folder_and_blobs_that_nobody_names_go(buck
     (folder / "epoch-2" / "state").write_text("not published")
     (folder / "left over").write_text("1")
     other.pull()
-    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
-    assert found == {"same": "1", "epoch-2/state": "2", ".half-written": "ha"}
+    contents = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert contents == {"same": "1", "epoch-2/state": "2", ".half-written": "ha"}
     assert len(names_in(f"{bucket}/models/a", "blobs")) == 2
     (folder / "same").unlink()
     mirror.publish()
     assert len(names_in(f"{bucket}/models/a", "blobs")) == 1
 
 
-def test_a_blob_that_is_not_what_its_name_says_is_refused(bucket):
+def test_a_damaged_blob_is_an_error(bucket):
     folder = local_path(bucket) / "models" / "a"
     folder.mkdir(parents=True)
     (folder / "tensors").write_text("whole")
@@ -169,19 +172,19 @@ def test_a_blob_that_is_not_what_its_name_says_is_refused(bucket):
         ("s3a://bucket/root/x", "/cache/s3a/bucket/root/x"),
     ],
 )
-def test_places_on_this_machine(monkeypatch, path, expected):
+def test_local_paths_of_folders_and_urls(monkeypatch, path, expected):
     monkeypatch.setenv("MAMDR_CACHE", "/cache")
     assert local_path(path) == Path(expected)
 
 
-def test_a_root_may_be_the_url_of_a_folder(spark, built, tmp_path):
+def test_a_root_may_be_a_file_url(spark, built, tmp_path):
     built.copy(tmp_path)
     config = built.config(f"root=file://{tmp_path}/root", "framework.name=joint")
     assert train(config)["model_path"].startswith(f"{tmp_path}/root/models")
     assert evaluate(spark, config)["models"]["joint"]["rows"] > 0
 
 
-def test_a_folder_is_its_own_copy(tmp_path):
+def test_a_local_root_needs_no_copy(tmp_path):
     (tmp_path / "models").mkdir()
     Mirror(str(tmp_path), tmp_path / "models").pull()
     Mirror(str(tmp_path), tmp_path / "models").publish()
