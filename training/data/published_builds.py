@@ -6,19 +6,22 @@ and all later ones. They do see commits by anybody else, as long as those come b
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from training.config import Config
 from training.data.delta_files import column_files, commits_after, open_table
 from training.errors import UserError
+
+if TYPE_CHECKING:
+    from training.config import Config
 
 PUBLISHED_TABLES = ("samples", "domains", "users", "items", "features", "rejects")
 COMMIT_TAG = "written by build_domains"  # the userMetadata of a build's commits starts with it
 
 
-def published_versions(config: Config) -> dict[str, int]:
+def published_versions(config: "Config") -> dict[str, int]:
     """Returns the version of each table to read: the newest before any unpublished commit of a build.
 
     Raises:

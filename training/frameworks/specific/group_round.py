@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.config.framework_settings import FrameworkSettings
 from training.data.domain_rows import DomainRows
 from training.errors import UserError
 from training.frameworks.specific.helper_rows import HelperRows
@@ -19,6 +18,7 @@ from training.parameters.domain_offsets import OffsetGroup
 from training.parameters.forward import group_logits
 
 if TYPE_CHECKING:
+    from training.config.framework_settings import FrameworkSettings
     from training.parameters.shared import SharedParameters
 
 Lines = tuple[dict[str, Tensor], Tensor, Tensor]  # features, labels and weights, with a line of rows for each domain
@@ -48,7 +48,7 @@ class GroupContext:
     helpers: HelperRows
     helper_rows: DomainRows
     directions: Tensor | None
-    settings: FrameworkSettings
+    settings: "FrameworkSettings"
     round_number: int
     memory: dict[str, Any] = field(default_factory=dict)
 
