@@ -1,4 +1,4 @@
-"""Names of columns that several steps share, and the orders in which they stand."""
+"""Names the columns that several steps share, and the orders in which they stand."""
 
 LABEL = "label"
 KEYS = ("user", "item", "domain")  # of the log, as its author wrote them; in the order in which faults are reported

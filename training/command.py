@@ -1,4 +1,4 @@
-"""How commands report errors: one line and exit code 2 for a user's mistake, a stack trace for anything else."""
+"""Reports errors of commands: one line and exit code 2 for a user's mistake, a stack trace for anything else."""
 
 import sys
 from collections.abc import Callable, Iterator

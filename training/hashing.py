@@ -1,4 +1,4 @@
-"""Random numbers by hashing integers: equal keys give equal draws, whatever the order or the partition of the rows.
+"""Draws random numbers by hashing integers: equal keys give equal draws in any order and any partition of the rows.
 
 The hash is SplitMix64, because it takes a few vectorised operations for each element: millions of draws take a second.
 It hashes integers only, such as seeds and ids. Keys of the log are strings and need other hashes.
@@ -23,7 +23,7 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 def hash_keys(*keys: np.ndarray | int) -> np.ndarray:
-    """Returns one uint64 for each combination of integer `keys`, which depends on their order.
+    """Hashes each combination of integer `keys` to a uint64; the order of the keys matters.
 
     >>> hash_keys(7, np.array([3, 4])).tolist() == [hash_keys(7, 3), hash_keys(7, 4)]
     True

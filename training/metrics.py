@@ -21,12 +21,12 @@ class DomainAuc:
 
     @property
     def mean(self) -> float:
-        """The mean AUC over the domains where it is defined; NaN if there are none."""
+        """Returns the mean AUC over the domains where it is defined; NaN if there are none."""
         return float(self.auc[self.defined].mean()) if self.defined.any() else float("nan")
 
     @property
     def defined(self) -> np.ndarray:
-        """Whether each domain has an AUC: bool, shape (domains,)."""
+        """Returns whether each domain has an AUC: bool, shape (domains,)."""
         return ~np.isnan(self.auc)
 
 

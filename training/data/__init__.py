@@ -1,1 +1,1 @@
-"""How rows of pinned Delta tables become batches: snapshot, reader, patches and batches."""
+"""Turns the rows of pinned Delta tables into batches."""

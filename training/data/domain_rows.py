@@ -1,4 +1,4 @@
-"""Holds rows of several domains as tensors, for steps that take a batch of each domain at once."""
+"""Holds the rows of several domains as tensors, for steps that take a batch of each domain at once."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from training.data.columns import Columns, to_features
 
 
 class DomainRows:
-    """Holds rows of several domains as tensors, to take one batch for each of many domains.
+    """Holds the rows of several domains as tensors, and stacks one batch for each of many domains.
 
     Attributes:
         features: by name, shape (rows,) or (rows, length).

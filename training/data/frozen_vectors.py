@@ -1,4 +1,4 @@
-"""Converts Delta tables of user and item vectors to files with one row for each id, which models read but never train.
+"""Converts Delta tables of user and item vectors to files with one row for each id. Models never train these vectors.
 
 The files are memory-mapped. So the processes of a machine share them, and a table may be larger than memory.
 
@@ -42,7 +42,7 @@ def load_vectors(config: Config) -> dict[str, Tensor]:
 
 
 def align_vectors(config: Config) -> dict[str, Path]:
-    """Returns the file of each feature that `load_vectors` returns, and writes it to ROOT/vectors unless it exists.
+    """Returns the file of vectors of each feature, under ROOT/vectors; writes the files that do not exist yet.
 
     Raises what `load_vectors` raises.
     """

@@ -1,4 +1,4 @@
-"""Patches: the rows that a rank trains on between two outer steps."""
+"""Holds the rows that a rank trains on between two outer steps, called a patch."""
 
 from collections.abc import Iterable, Mapping
 from copy import copy
@@ -81,10 +81,10 @@ class Patch:
 
 
 def cut_to_fit(columns: Columns, features_of: Mapping[str, tuple[str, ...]], most_ids: int) -> list[Columns]:
-    """Splits rows, sorted by domain, into pieces with at most `most_ids` distinct ids of the vocabularies given.
+    """Splits rows into pieces that each have at most `most_ids` distinct ids, over all vocabularies in `features_of`.
 
-    Cuts lie between domains; a domain that does not fit alone is cut inside. A piece has at least one row, whatever the
-    number of its ids.
+    The rows are sorted by domain, and cuts lie between domains. A domain that does not fit in a piece is cut inside. A
+    piece has at least one row, whatever the number of its ids.
 
     | domain_id | 0 0 1 1 |
     | user_id   | 7 8 7 9 |      with most_ids = 4, three rows fit (users 7, 8 and items 1, 2);

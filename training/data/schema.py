@@ -28,7 +28,7 @@ class Feature:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that hold the feature."""
+        """Returns the columns that hold the feature."""
         return (self.name, LENGTH.format(self.name)) if self.length else (self.name,)
 
 
@@ -40,7 +40,7 @@ class Schema:
 
     @classmethod
     def of(cls, sizes: dict[str, int], further: Iterable[Feature] = ()) -> "Schema":
-        """Returns a schema of user_id, item_id and domain_id, whose numbers of ids are `sizes`, and `further` features.
+        """Returns a schema of user_id, item_id, domain_id and `further` features; `sizes` has the number of each id.
 
         >>> Schema.of({"user_id": 40, "item_id": 25, "domain_id": 12}).columns
         ('user_id', 'item_id', 'domain_id', 'label')
@@ -49,17 +49,17 @@ class Schema:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that the trainer reads: those of all features, and the label."""
+        """Returns the columns that the trainer reads: those of all features, and the label."""
         return (*(column for feature in self.features for column in feature.columns), LABEL)
 
     @property
     def vocabularies(self) -> dict[str, str]:
-        """The vocabulary of each feature that holds ids, by the feature's name."""
+        """Returns the vocabulary of each feature that holds ids, by the feature's name."""
         return {feature.name: feature.vocabulary for feature in self.features if feature.vocabulary is not None}
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The number of ids in each vocabulary."""
+        """Returns the number of ids in each vocabulary."""
         return {feature.name: feature.size for feature in self.features if feature.vocabulary == feature.name}
 
     def with_one_id(self, vocabularies: Iterable[str]) -> "Schema":

@@ -75,7 +75,7 @@ class Snapshot:
 
     @property
     def version(self) -> int:
-        """The version of the samples table."""
+        """Returns the version of the samples table."""
         return self.versions["samples"]
 
     def rows_by_bucket(self, split: str) -> dict[int, int]:

@@ -1,1 +1,1 @@
-"""How the workers of a run find each other and exchange data: the only folder of training/ that imports Horovod."""
+"""Connects the workers of a run. This is the only folder of training/ that imports Horovod."""

@@ -22,7 +22,7 @@ def is_elastic() -> bool:
 
 
 class PinnedState(ObjectState, Generic[Value]):
-    """Holds a value that is chosen once in a run, and that ranks which join later receive from the others.
+    """Holds a value that the first ranks of a run choose. Ranks that join later receive it from them.
 
     Attributes:
         value: None until the first ranks have chosen it.

@@ -1,4 +1,4 @@
-"""Horovod's launcher `horovodrun` with clear errors, installed as `mamdr-run`.
+"""Runs Horovod's launcher with clear errors. The command is installed as `mamdr-run`.
 
 `make setup` also links `.venv/bin/horovodrun` to it, so the environment's `horovodrun` is this one. It takes the same
 arguments as Horovod's and adds three things:

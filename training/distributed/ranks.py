@@ -1,4 +1,4 @@
-"""The collective operations of a run: a few, each with a name, and all of them no-ops on a single rank."""
+"""Wraps the collective operations of a run. Each has a name, and all are no-ops on a single rank."""
 
 import time
 from collections import defaultdict
@@ -42,7 +42,7 @@ class Ranks:
 
     @property
     def is_root(self) -> bool:
-        """Whether this is rank 0."""
+        """Returns whether this is rank 0."""
         return self.rank == 0
 
     def on_root(self, name: str, function: Callable[[], T]) -> T:

@@ -1,1 +1,1 @@
-"""How files are written and shared: atomic writes, local paths, and copies in object storage."""
+"""Writes files atomically, and keeps copies of folders in object storage."""

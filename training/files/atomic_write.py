@@ -1,4 +1,4 @@
-"""Atomic writes: readers see a file or folder as a whole, or not at all."""
+"""Writes files and folders atomically: readers see all of the content, or none."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Copies of folders in object storage: ROOT may be a local path or a URL (s3://, s3a://, abfss://, gs://).
+"""Keeps copies of folders in object storage. ROOT may be a local path or a URL (s3://, s3a://, abfss://, gs://).
 
 Delta tables are read and written at the URL itself. Files that are memory-mapped, such as samples and models, are
 copied to a local cache and used there (see `local_path`). The environment gives the credentials and the endpoint, for
@@ -130,7 +130,7 @@ class Mirror:
         digests = {}
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder)
-            is_temporary = any(part.startswith(".") for part in name.parts)  # see `atomic_write`
+            is_temporary = any(folder.startswith(".") for folder in name.parts)  # see `atomic_write`
             if path.is_file() and not is_temporary:
                 status = path.stat()
                 key = (str(name), status.st_mtime_ns, status.st_size)

@@ -1,4 +1,4 @@
-"""Local paths of folders, and of the local copies of URLs."""
+"""Computes local paths of folders, and of the local copies of URLs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def is_remote(path: str) -> bool:
 
 
 def local_path(path: str) -> Path:
-    """Returns where a file or folder lies on this machine; for a URL of object storage, where its copy lies.
+    """Returns the local path of a file or folder; for a URL of object storage, that of its local copy.
 
     | path                |      | local path           |
     | /data/root          |  ->  | /data/root           |

@@ -1,4 +1,4 @@
-"""Folders of tensors with a little state (JSON), written atomically."""
+"""Saves and loads folders of tensors with a little state in JSON. Folders are written atomically."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Memory-mapped files that map the keys of users, items or domains to ids and features.
+"""Maps keys of users, items and domains to ids and features, in memory-mapped files.
 
 Keys are divided into slices by CRC32, because Spark computes it, too. A slice is a file that is sorted by a hash of the
 keys and does not store the keys themselves. So the hash must be unique: it is BLAKE2 with 128 bits, by which two of 84

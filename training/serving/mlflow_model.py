@@ -1,4 +1,4 @@
-"""The model that MLflow serves: it ranks the candidates of requests, by the keys of domain, user and items.
+"""Ranks the candidates of requests for MLflow's server, by the keys of domain, user and items.
 
 MLflow stores this file ("model from code") instead of a pickled object.
 """
