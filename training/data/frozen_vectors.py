@@ -42,9 +42,9 @@ def load_vectors(config: Config) -> dict[str, Tensor]:
 
 
 def align_vectors(config: Config) -> dict[str, Path]:
-    """Returns the file of vectors of each feature, under ROOT/vectors; writes the files that do not exist yet.
+    """Writes the vectors of `load_vectors` to ROOT/vectors and returns the file of each feature.
 
-    Raises what `load_vectors` raises.
+    A file that exists for the same versions of the tables is not written again. Raises what `load_vectors` raises.
     """
     paths = {"user_id": config.model.user_vectors, "item_id": config.model.item_vectors}
     keys = {"user_id": "users", "item_id": "items"}
@@ -57,7 +57,7 @@ def open_vectors(path: Path) -> Tensor:
 
 
 def _align(name: str, path: str, keys: str, config: Config) -> Path:
-    """Writes the file of one feature, unless it exists for these versions of the vectors and the keys."""
+    """Returns the file of one feature; writes it unless it exists for these versions of the vectors and the keys."""
     versions = published_versions(config)[keys], open_table(path).version()
     folder = config.folder("vectors")
     source = f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
