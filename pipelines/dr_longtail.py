@@ -24,6 +24,7 @@ from training.artifacts.domain_parameters import DomainRow
 from training.artifacts.model_names import model_path
 from training.artifacts.model_store import read_manifest
 from training.config import Config
+from training.config.framework_settings import adaptation_settings
 from training.data.snapshot import Domains, take_snapshot
 from training.errors import UserError
 from training.frameworks.specific.adapter import AdaptedDomain, Keep, helpers_path
@@ -44,7 +45,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
         raise UserError(f"model {key.model_version} has no helpers: run training/train.py with framework.name={name}")
     path = config.table("domain_parameters")
     tail = snapshot.domains.where(~snapshot.domains.head & (snapshot.domains.rows_train > 0))
-    able = tail.trainable(config.framework.specific_min_rows)
+    able = tail.trainable(adaptation_settings(config).specific_min_rows)
     kept = _keep_unchanged(spark, tail, key)
     done = adapted_domains(spark, path, key.model_version)
     left = [domain for domain in tail.domain_id.tolist() if domain not in done]
@@ -71,7 +72,7 @@ def dr_longtail(spark: SparkSession, config: Config) -> dict:
 def adapt(rows: DataFrame, rounds: dict[int, int], buckets: list[int], key: ModelKey) -> DataFrame:
     """theta^i of the domains in `rounds` after so many rounds, as rows of domain_parameters."""
 
-    dtype = key.config.framework.specific_dtype
+    dtype = adaptation_settings(key.config).specific_dtype
 
     def to_row(adapted: AdaptedDomain, bucket: int, theta: SharedParameters) -> dict:
         row = DomainRow.of(adapted, rounds[adapted.domain_id], key.model_version, bucket)

@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame
 
 from pipelines.tasks.model_key import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
+from training.config.framework_settings import adaptation_settings
 from training.data.columns import Columns, to_features
 from training.distributed.device import use_cpu
 from training.parameters.forward import domain_logits
@@ -32,7 +33,7 @@ def rank_requests(requests: DataFrame, domains: DataFrame, key: ModelKey, top_k:
     Returns:
         A row a request and item, as in RANKED.
     """
-    schema, dtype = key.schema, key.config.framework.specific_dtype
+    schema, dtype = key.schema, adaptation_settings(key.config).specific_dtype
 
     def rank_group(requests: pa.Table, domains: pa.Table) -> pa.Table:
         use_cpu(threads=1)

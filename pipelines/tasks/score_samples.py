@@ -8,6 +8,7 @@ from pipelines.tasks.arrow_columns import sorted_columns
 from pipelines.tasks.model_key import ModelKey, open_theta
 from training.artifacts.domain_parameters import from_row
 from training.column_names import ROW_ORDER
+from training.config.framework_settings import adaptation_settings
 from training.distributed.device import use_cpu
 from training.parameters.forward import predict, predict_adapted
 
@@ -30,7 +31,7 @@ def score_samples(
         A row a sample and model, as in SCHEMA.
     """
 
-    names_read, dtype = key.schema.columns, key.config.framework.specific_dtype
+    names_read, dtype = key.schema.columns, adaptation_settings(key.config).specific_dtype
 
     def score_part(rows: pa.Table, parameters: pa.Table) -> pa.Table:
         use_cpu(threads=1)

@@ -47,7 +47,8 @@ def _choose_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, i
 
     The group keeps the rounds that serve its pilot best on validation rows.
     """
-    stop_group, most = key.config.framework.stop_group, len(adaptation_settings(key.config).rounds)
+    settings = adaptation_settings(key.config)
+    stop_group, most = settings.stop_group, len(settings.rounds)
     groups = size_groups(able.rows_train, stop_group)
     draws = hash_keys(key.config.seed, able.domain_id)
     pilot = np.zeros(len(groups), bool)

@@ -7,6 +7,7 @@ import numpy as np
 from training.artifacts.model_names import model_path, shared_version
 from training.artifacts.model_store import load_theta
 from training.config import Config
+from training.config.framework_settings import adaptation_settings
 from training.data.columns import Columns
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot
@@ -75,9 +76,11 @@ class Study:
                 specific = {one.domain_id: one.offsets[turn]}
                 logits[turn, own] = predict_adapted(self.model, self.theta, columns, specific, logits[0, own])
             adapted.append(replace(one, offsets={}))
-        groups = size_groups(np.array([one.rows_train for one in adapted]), config.framework.stop_group)
+        groups = size_groups(np.array([one.rows_train for one in adapted]), adaptation_settings(config).stop_group)
         rounds = choose_rounds(groups, np.stack([one.val_auc for one in adapted]))
-        able = set(self.rows.snapshot.domains.trainable(config.framework.specific_min_rows).domain_id.tolist())
+        able = set(
+            self.rows.snapshot.domains.trainable(adaptation_settings(config).specific_min_rows).domain_id.tolist()
+        )
         kept = {
             one.domain_id: rounds[group] if one.domain_id in able else 0
             for one, group in zip(adapted, groups.tolist(), strict=True)

@@ -34,10 +34,10 @@ def gather_adapter(model: nn.Module, theta: SharedParameters, workers: Workers) 
 
 def gather_helpers(workers: Workers) -> HelperRows:
     """Returns the reservoir of helper rows, the same on every rank."""
-    framework, domains = workers.config.framework, workers.snapshot.domains
+    settings, domains = adaptation_settings(workers.config), workers.snapshot.domains
     with_rows = domains.domain_id[domains.rows_train > 0]
-    chosen = choose_helper_domains(with_rows, framework.helper_domains, workers.config.seed)
-    return _gather_rows(chosen, framework.helper_rows, workers)
+    chosen = choose_helper_domains(with_rows, settings.helper_domains, settings.seed)
+    return _gather_rows(chosen, settings.helper_rows, workers)
 
 
 def _gather_rows(domains: np.ndarray, most_rows: int, workers: Workers) -> HelperRows:
@@ -55,13 +55,13 @@ def _gather_rows(domains: np.ndarray, most_rows: int, workers: Workers) -> Helpe
 
 def _gather_directions(adapter: Adapter, workers: Workers) -> Tensor:
     """Finetunes the largest domains, each on one rank, and returns the principal axes of their offsets."""
-    framework, domains, ranks = workers.config.framework, workers.snapshot.domains, workers.ranks
-    largest = np.lexsort([domains.domain_id, -domains.rows_train])[: framework.subspace_domains]
+    settings, domains, ranks = adapter.settings, workers.snapshot.domains, workers.ranks
+    largest = np.lexsort([domains.domain_id, -domains.rows_train])[: settings.subspace_domains]
     largest = domains.domain_id[largest[domains.rows_train[largest] > 0]]
-    train = _gather_rows(largest, framework.subspace_rows, workers).columns
+    train = _gather_rows(largest, settings.subspace_rows, workers).columns
     val = {name: column[:0] for name, column in train.items()}
-    rounds = ("finetune",) * framework.finetune_rounds
-    finetuner = Adapter(adapter.model, adapter.theta, adapter.helpers, adapter.settings.replaced(rounds=rounds))
+    rounds = ("finetune",) * settings.finetune_rounds
+    finetuner = Adapter(adapter.model, adapter.theta, adapter.helpers, settings.replaced(rounds=rounds))
     # Domains that are adapted side by side share their dropout, so the chunks must not depend on the number of ranks.
     chunks = [largest[begin : begin + DOMAINS_AT_A_TIME] for begin in range(0, len(largest), DOMAINS_AT_A_TIME)]
     ids, rows, offsets = [], [], []
@@ -75,6 +75,6 @@ def _gather_directions(adapter: Adapter, workers: Workers) -> Tensor:
     all_rows = ranks.gather("rows", np.array(rows, np.int64))
     order = np.argsort(ranks.gather("ids", np.array(ids, np.int64)))
     directions = find_directions(
-        torch.from_numpy(all_offsets[order]), torch.from_numpy(all_rows[order]), framework.subspace_rank
+        torch.from_numpy(all_offsets[order]), torch.from_numpy(all_rows[order]), settings.subspace_rank
     )
     return directions.to(adapter.theta.like)

@@ -9,6 +9,7 @@ import numpy as np
 from training.artifacts import domain_parameters
 from training.artifacts.domain_parameters import DomainRow
 from training.artifacts.model_names import model_path
+from training.config.framework_settings import adaptation_settings
 from training.data.bucket_plan import balance
 from training.data.columns import Columns, select
 from training.data.petastorm_reader import read_buckets
@@ -52,7 +53,7 @@ def adapt_head_domains(run: TrainingRun, version: str) -> None:
         for adapted in adapted_domains
         if adapted.domain_id not in written
     ]
-    dtype = config.framework.specific_dtype
+    dtype = adapter.settings.specific_dtype
     domain_parameters.append(path, [domain_parameters.to_row(row, run.theta, dtype) for row in rows])
 
 
@@ -73,12 +74,12 @@ def _adapt_on_this_rank(adapter: Adapter, workers: Workers) -> Iterator[AdaptedD
 
 def _choose_rounds(adapted_domains: list[AdaptedDomain], rounds: int, workers: Workers) -> dict[int, int]:
     """Chooses, across all ranks, how many of the `rounds` each head domain keeps."""
-    framework, domains = workers.config.framework, workers.snapshot.domains
+    settings, domains = adaptation_settings(workers.config), workers.snapshot.domains
     aucs = [[adapted.domain_id, adapted.rows_train, *adapted.val_auc] for adapted in adapted_domains]
     gathered = workers.ranks.gather("heads", np.array(aucs, np.float64).reshape(-1, rounds + 3))
-    groups = size_groups(gathered[:, 1], framework.stop_group)
+    groups = size_groups(gathered[:, 1], settings.stop_group)
     rounds_of_group = choose_rounds(groups, gathered[:, 2:])
-    trainable = set(domains.trainable(framework.specific_min_rows).domain_id.tolist())
+    trainable = set(domains.trainable(settings.specific_min_rows).domain_id.tolist())
     return {
         int(domain): rounds_of_group[group] if domain in trainable else 0
         for domain, group in zip(gathered[:, 0], groups.tolist(), strict=True)

@@ -86,7 +86,7 @@ class InterleavedOffsets:
             version: the `model_version` of the rows. Domains that have one are skipped.
         """
         config, theta = self._run.config, self._run.theta
-        path, dtype = config.table("domain_parameters"), config.framework.specific_dtype
+        path, dtype = config.table("domain_parameters"), self._adapter.settings.specific_dtype
         written = self._run.ranks.on_root("written", lambda: domain_parameters.written_domains(path, version))
         rows = (row for row in self._rows(version, best_epoch) if row.domain_id not in written)
         domain_parameters.append(path, [domain_parameters.to_row(row, theta, dtype) for row in rows])

@@ -97,7 +97,7 @@ class Trainer:
         self._best = run.theta.clone_trained()
         self._dtype, self._device = run.theta.like.dtype, run.theta.like.device
         self._bar = ProgressBar(unit="samples", silent=not run.ranks.is_root)
-        self._inner = InnerOptimizer(run.model, run.config.framework.inner_lr, self._bar.update)
+        self._inner = InnerOptimizer(run.model, shared_settings(run.config).inner_lr, self._bar.update)
 
     def fit(self) -> None:
         """Trains until the last epoch or until patience runs out, then restores the best epoch."""

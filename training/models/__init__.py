@@ -17,29 +17,19 @@ from training.column_names import LENGTH
 from training.config import ModelConfig
 from training.data.schema import Schema
 from training.errors import UserError
-from training.models.autoint import AutoInt
-from training.models.cgc import CGC
-from training.models.deepfm import DeepFM
-from training.models.mlp import MLP
-from training.models.mmoe import MMoE
-from training.models.nfm import NeurFM
-from training.models.ple import PLE
-from training.models.shared_bottom import SharedBottom
-from training.models.star import STAR
-from training.models.wdl import WideDeep
 from training.parameters.embedding_model import embedding_model
 
-MODELS = {
-    "mlp": MLP,
-    "deepfm": DeepFM,
-    "wdl": WideDeep,
-    "nfm": NeurFM,
-    "autoint": AutoInt,
-    "shared_bottom": SharedBottom,
-    "mmoe": MMoE,
-    "cgc": CGC,
-    "ple": PLE,
-    "star": STAR,
+MODELS = {  # by name: the import path of the class
+    "mlp": "training.models.mlp:MLP",
+    "deepfm": "training.models.deepfm:DeepFM",
+    "wdl": "training.models.wdl:WideDeep",
+    "nfm": "training.models.nfm:NeurFM",
+    "autoint": "training.models.autoint:AutoInt",
+    "shared_bottom": "training.models.shared_bottom:SharedBottom",
+    "mmoe": "training.models.mmoe:MMoE",
+    "cgc": "training.models.cgc:CGC",
+    "ple": "training.models.ple:PLE",
+    "star": "training.models.star:STAR",
 }
 
 
@@ -75,10 +65,8 @@ def make_model(
 
 
 def _find(name: str) -> type[nn.Module]:
-    if name in MODELS:
-        return MODELS[name]
     try:
-        return pkgutil.resolve_name(name)
+        return pkgutil.resolve_name(MODELS.get(name, name))
     except (ValueError, ImportError, AttributeError) as error:
         raise UserError(
             f'model.name "{name}" does not exist: choose one of {", ".join(MODELS)}, or the import path of a module '

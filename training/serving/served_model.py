@@ -16,6 +16,7 @@ from training.artifacts.model_names import model_path, shared_version, specific_
 from training.artifacts.model_store import load_theta, read_manifest, state_of
 from training.column_names import KEYS
 from training.config import restore_config
+from training.config.framework_settings import adaptation_settings
 from training.data.columns import Columns, to_features
 from training.data.delta_files import column_files
 from training.data.schema import Schema
@@ -111,7 +112,7 @@ class ServedModel:
             return None
         file, group, row = self._locations[domain_id]
         [stored] = pq.ParquetFile(file).read_row_group(group, OFFSET_COLUMNS).slice(row, 1).to_pylist()
-        return from_row(stored, self._theta, self._config.framework.specific_dtype)
+        return from_row(stored, self._theta, adaptation_settings(self._config).specific_dtype)
 
 
 def _locate_offsets(path: str, version: str) -> dict[int, tuple[str, int, int]]:

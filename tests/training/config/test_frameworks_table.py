@@ -1,16 +1,17 @@
 """One table of frameworks: names, keys, docs and the names of models follow from it."""
 
+import ast
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from training.artifacts.model_names import shared_version, specific_version
-from training.config import load_config
+from training.config import FrameworkConfig, load_config
 from training.config.framework_settings import adaptation_settings, shared_settings
-from training.config.frameworks import ADAPT, PAPER_NAMES, SHARED, SPECIFIC, framework_name, framework_pair
+from training.config.frameworks import ADAPT, IN_NO_NAME, PAPER_NAMES, SHARED, SPECIFIC, framework_name, framework_pair
 from training.config.frameworks_table import shared_table, specific_table
 from training.frameworks.registry import find_shared, find_specific
 
@@ -78,11 +79,21 @@ def test_a_framework_cannot_read_a_key_that_its_entry_does_not_list():
         _ = adaptation_settings(load_config(CONFIG)).subspace_rank
 
 
+def test_code_reads_keys_of_frameworks_by_their_settings_alone():
+    """A key that is read from the config directly could influence a model without being in its name."""
+    keys = {field.name for field in fields(FrameworkConfig)} - set(IN_NO_NAME)
+    for path in (*(REPOSITORY / "training").rglob("*.py"), *(REPOSITORY / "pipelines").rglob("*.py")):
+        if path.parent.name != "config":
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr in keys:
+                    assert not ast.unparse(node.value).endswith("config.framework"), f"{path}:{node.lineno}"
+
+
 def test_computing_a_models_name_loads_neither_torch_nor_horovod():
     code = (
         "import sys\n"
         "from training.artifacts.model_names import shared_version, specific_version\n"
-        "from training.config import load_config\n"
+        "from training.config import FrameworkConfig, load_config\n"
         f"config = load_config({CONFIG!r})\n"
         "specific_version(config, shared_version(config, 1), 'epoch-1')\n"
         "print(sorted({'torch', 'horovod', 'petastorm', 'pyspark'} & set(sys.modules)))"
