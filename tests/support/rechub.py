@@ -1,4 +1,4 @@
-"""A model of another library, torch-rechub's Deep & Cross Network, as the README adapts it."""
+"""A model of another library: torch-rechub's Deep & Cross Network, adapted as in docs/ml-engineer.md."""
 
 import torch
 from torch import nn

@@ -1,23 +1,28 @@
-"""Plain statements of the algorithms, a few lines each, that the real ones are held against."""
+"""Plain versions of the algorithms, a few lines each, to which the tests compare the real ones."""
 
 import copy
 from contextlib import nullcontext
 
 import numpy as np
 import torch
+from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.config import FrameworkConfig, ModelConfig
+from training.config import FrameworkConfig, ModelConfig, TrainingConfig
 from training.config.framework_settings import FrameworkSettings
 from training.config.frameworks import SHARED
+from training.data.patch import Patch
 from training.data.schema import Schema
-from training.frameworks.inner_step import FEWEST_ROWS
-from training.frameworks.registry import prepare
+from training.distributed.ranks import Ranks
+from training.frameworks.inner_step import FEWEST_ROWS, InnerOptimizer
+from training.frameworks.registry import find_shared, prepare
+from training.frameworks.round import RoundContext
 from training.models import build_model
 from training.parameters.frozen_statistics import frozen_statistics
+from training.parameters.shared import SharedParameters
 
 SIZES = {"user_id": 7, "item_id": 6, "domain_id": 4}
-
+LR = 0.01
 
 SCHEMA = Schema.of(SIZES)
 SPECIFIC_SETTINGS = FrameworkSettings(
@@ -27,18 +32,20 @@ LEARNED = [name for name in SHARED if name != "none"]
 
 
 def small_config(name, **settings):
+    """Returns the settings of a small backbone."""
     sizes = {"embedding_dim": 3, "hidden": [5, 4], "tower": [3], "specific_experts": 2, "heads": 2}
     return ModelConfig(name=name, **{**sizes, **settings})
 
 
 def small_model(name="mlp", seed=0, vectors=None, dropout=0.0, framework="joint"):
+    """Returns a small backbone in float64, prepared for a framework."""
     model = build_model(small_config(name, dropout=dropout), SCHEMA, seed, vectors)
     prepare(model, SCHEMA, FrameworkConfig(shared=framework))
     return model.double()
 
 
 def random_rows(rows, seed=0, domains=(0, 1, 2, 3)):
-    """Columns of the feed, sorted by domain."""
+    """Returns columns as the reader does, sorted by domain."""
     rng = np.random.default_rng(seed)
     return {
         "domain_id": np.sort(rng.choice(domains, rows)).astype(np.int32),
@@ -48,26 +55,60 @@ def random_rows(rows, seed=0, domains=(0, 1, 2, 3)):
     }
 
 
+ROWS = random_rows(40)
+
+
+def train_rounds(framework, model, rounds=1, columns=ROWS, batch_size=8, pack=True, **settings):
+    """Trains a copy of `model` for some rounds over the same patch, with seed 3; returns the copy and the patch."""
+    model = copy.deepcopy(model)
+    theta = SharedParameters.of(model)
+    patch = Patch(columns, theta.features_of, torch.device("cpu"), torch.float64)
+    context = RoundContext(
+        InnerOptimizer(model, LR),
+        FrameworkConfig(**{"outer_lr": 0.5, **settings}),
+        TrainingConfig(batch_size=batch_size, pack=pack),
+        Ranks(),
+        np.random.default_rng(3),
+    )
+    for _ in range(rounds):
+        find_shared(framework)(theta, patch, context)
+    return model, patch
+
+
 def loss_of(model, columns, rows):
-    features = {name: torch.tensor(columns[name][rows]).long() for name in SIZES}
+    """Returns the mean loss of rows. Few rows leave statistics alone."""
     with frozen_statistics(model) if len(rows) < FEWEST_ROWS else nullcontext():
-        logits = model(features)
+        return functional_loss(model, {}, columns, rows)
+
+
+def functional_loss(model, parameters, columns, rows):
+    """Returns the mean loss of rows, with other values for some parameters."""
+    features = {name: torch.tensor(columns[name][rows]).long() for name in SIZES}
+    logits = functional_call(model, parameters, (features,))
     return binary_cross_entropy_with_logits(logits, torch.tensor(columns["label"][rows]).double())
 
 
+def gradients_of(loss, parameters, **options):
+    """Returns the gradient of each parameter, zero where the loss does not depend on it."""
+    values = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True, **options)
+    return dict(zip(parameters, values, strict=True))
+
+
 class PlainAdam:
-    """Adam on all parameters of a module; in an embedding table it passes over rows that are not in the batch."""
+    """Adam on all parameters of a module. In an embedding table it skips rows that are not in the batch."""
 
     def __init__(self, model, lr):
         self.model, self.lr, self.step_count = model, lr, 0
         self.moments = {name: (0 * p.detach(), 0 * p.detach()) for name, p in model.named_parameters()}
 
     def step(self, loss, columns=None, rows=None):
+        """Takes one step to reduce the loss."""
         self.model.zero_grad()
         loss.backward()
         self.apply({name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}, columns, rows)
 
     def apply(self, gradients, columns=None, rows=None):
+        """Takes one step by given gradients. With columns and rows of a batch, skips table rows outside of it."""
         self.step_count += 1
         for name, parameter in self.model.named_parameters():
             if name not in gradients:
@@ -86,22 +127,23 @@ class PlainAdam:
                 parameter[touched] -= (self.lr * mean / scale)[touched]
 
 
-def walk(model, columns, units, lr):
-    """Lines 2 to 6 of Algorithm 1: a copy of the model after a walk over units of batches."""
+def walk(model, columns, domains, lr):
+    """Returns a copy of the model after lines 2 to 6 of Algorithm 1; `domains` are lists of batches."""
     walker = copy.deepcopy(model)
     adam = PlainAdam(walker, lr)
-    for unit in units:
-        for rows in unit:
+    for batches in domains:
+        for rows in batches:
             adam.step(loss_of(walker, columns, rows), columns, rows)
     return walker
 
 
 def named(model):
-    """Parameters and statistics."""
+    """Returns parameters and statistics by name."""
     return model.state_dict()
 
 
 def assert_close(actual, expected):
+    """Asserts that named tensors agree to 1e-6."""
     assert set(actual) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""Run by test_some_ranks.py: rounds of each framework on each rank's own rows, with tables whole and sharded."""
+"""Runs rounds of each framework on some ranks, with whole and with sharded tables (see test_ranks.py)."""
 
 import sys
 
@@ -20,21 +20,22 @@ LR, CPU = 0.01, torch.device("cpu")
 
 
 def rows_of(rank):
-    """The second rank has fewer rows, other domains and, in part, other users."""
+    """Returns the rows of a rank. The second rank has fewer rows, other domains and partly other users."""
     columns = random_rows((40, 21, 30)[rank], seed=rank, domains=((0, 1), (2, 3), (1, 2))[rank])
     return {**columns, "user_id": columns["user_id"] % 4 + 2 * (rank % 2)}
 
 
 def learned(framework, ranks, sharded=()):
-    """The parameters that two rounds lead to."""
+    """Returns the parameters after two rounds, by name."""
     model, *_ = two_rounds(framework, rows_of(ranks.rank), ranks, sharded)
     return named(model)
 
 
 def two_rounds(framework, columns, ranks, sharded=(), name="mlp", device=CPU):
-    """The module after two rounds, its parameters, and the moments of its optimiser.
+    """Trains a model for two rounds, from the same initial values whether or not vocabularies are sharded.
 
-    They begin with the same values whether or not some vocabularies are sharded.
+    Returns:
+        The module, its parameters, and the moments of its optimiser.
     """
     model = small_model(name, framework=framework).to(device)
     start = named(model)
@@ -45,8 +46,8 @@ def two_rounds(framework, columns, ranks, sharded=(), name="mlp", device=CPU):
             shard.load({"ids": torch.arange(SIZES[vocabulary]), name: start[name].cpu()})
     patch = Patch(columns, theta.features_of, device, torch.float64)
     inner = InnerOptimizer(model, LR)
-    for turn in range(2):
-        rng = np.random.default_rng([ranks.rank, turn])
+    for round_number in range(2):
+        rng = np.random.default_rng([ranks.rank, round_number])
         find_shared(framework)(theta, patch, RoundContext(inner, FRAMEWORK, TRAINING, ranks, rng))
     for vocabulary, shard in shards.items():
         rows = shard.pull(torch.arange(shard.size), theta.sharded_tables(vocabulary))
@@ -55,13 +56,13 @@ def two_rounds(framework, columns, ranks, sharded=(), name="mlp", device=CPU):
 
 
 def check_collectives(ranks, folder):
+    """Checks the collectives of `Ranks`, and saves what `sum_rows` returns on two ranks."""
     assert ranks.on_root("root", lambda: [ranks.rank]) == [0]
     assert ranks.max("max", ranks.rank) == ranks.size - 1
     assert ranks.gather("none on one", np.zeros((ranks.rank * 2, 3))).shape[1] == 3
-    assert (
-        ranks.gather("gather", np.full(ranks.rank + 1, ranks.rank)).tolist()
-        == [0, 1, 1, 2, 2, 2][: ranks.size * (ranks.size + 1) // 2]
-    )
+    everybody = np.arange(ranks.size)
+    gathered = ranks.gather("gather", np.full(ranks.rank + 1, ranks.rank))
+    assert gathered.tolist() == np.repeat(everybody, everybody + 1).tolist()
     if ranks.size == 2:
         ids = torch.tensor([[1, 3], [3]][ranks.rank])
         rows = {"table": torch.tensor([[[1.0], [2.0]], [[5.0]]][ranks.rank])}
@@ -69,7 +70,11 @@ def check_collectives(ranks, folder):
 
 
 def traffic(ranks):
-    """The bytes that a rank sends to pull and push eight rows of a small table, of a large one, and for a mean."""
+    """Counts the bytes that a rank sends.
+
+    Returns:
+        The bytes to pull and push eight rows of a small table, the same for a large table, and for a mean.
+    """
     sent = []
     for size in (1_000, 1_000_000):
         shard = Shard("user_id", size, 0, ranks)
@@ -85,6 +90,7 @@ def traffic(ranks):
 
 
 def main(folder):
+    """Runs everything on this rank, and saves the results in `folder`."""
     torch.set_num_threads(1)
     ranks = Ranks()
     for name in LEARNED:

@@ -1,10 +1,11 @@
 """Backbones: modules that map named features to logits, by name.
 
-A backbone is built as `Backbone(ModelConfig, Schema, vectors)` and called with a dict of features: ids int64 of shape
-(rows,), dense features float (rows,), lists int64 (rows, length) with NAME_length (rows,). It returns logits of shape
-(rows,). Its attribute `tables` maps the name of each parameter or buffer that is looked up by ids to their vocabulary
-(the feature whose ids they are: user_id, item_id, domain_id, ...). A new backbone is one file here and one line in
-MODELS; a module outside is named by its import path.
+A backbone is built as `Backbone(ModelConfig, Schema, vectors)` and called with a dict of features. Ids are int64 of
+shape (rows,), dense features are float (rows,), lists are int64 (rows, length) with NAME_length (rows,). It returns
+logits of shape (rows,). Its attribute `tables` maps the name of each parameter or buffer that is looked up by ids to
+the vocabulary of these ids: user_id, item_id, domain_id, or another feature with ids.
+
+To add a backbone, add one file here and one line to MODELS. Modules outside this folder are named by their import path.
 """
 
 import pkgutil
@@ -36,16 +37,17 @@ MODELS = {  # by name: the import path of the class
 def build_model(
     config: ModelConfig, schema: Schema, seed: int, vectors: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """Builds the backbone that `config` names, or a module of the user's own, and makes sure that it can be trained.
+    """Builds the backbone or the user's module that `config` names, and checks that it can be trained.
 
     Args:
+        config: its name and sizes.
         schema: the features that it is called with.
         seed: decides the initial values.
-        vectors: frozen tables by vocabulary, float, shape (size, dim), instead of learned embeddings.
+        vectors: frozen tables that replace learned embeddings, by vocabulary, float, shape (size, dim).
 
     Raises:
-        UserError: there is no such backbone; the module has no parameters, no logit a row, or names tables that it
-            does not have.
+        UserError: there is no such backbone. Or the module has no parameters, does not return one logit a row, or
+            names tables that it does not have.
     """
     model = make_model(config, schema, seed, vectors)
     _check(model, config.name, schema)
@@ -55,44 +57,47 @@ def build_model(
 def make_model(
     config: ModelConfig, schema: Schema, seed: int, vectors: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """The same, without a look at whether it can be trained: for a model that was."""
+    """Builds a backbone like `build_model`, without the checks: for the parameters of a trained model."""
     torch.manual_seed(seed)
-    model = _find(config.name)(config, schema, vectors or {})
+    model = _find_class(config.name)(config, schema, vectors or {})
     described = embedding_model(model)
     described.vocabularies = schema.vocabularies
     described.tables = getattr(model, "tables", {})
     return model
 
 
-def _find(name: str) -> type[nn.Module]:
+def _find_class(name: str) -> type[nn.Module]:
+    """Returns the class of a backbone by its name in MODELS or by its import path."""
     try:
         return pkgutil.resolve_name(MODELS.get(name, name))
     except (ValueError, ImportError, AttributeError) as error:
         raise UserError(
-            f'model.name "{name}" does not exist: choose one of {", ".join(MODELS)}, or the import path of a module '
-            f"of your own, as my_package.my_file:MyModel ({error})"
+            f'model.name "{name}" does not exist: choose one of {", ".join(MODELS)}, or the import path of your own '
+            f"module, such as my_package.my_file:MyModel ({error})"
         ) from None
 
 
 def _check(model: nn.Module, name: str, schema: Schema) -> None:
+    """Raises UserError unless the model can be trained."""
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UserError(f"model {name} has no parameters to train: give its layers to it as attributes")
+        raise UserError(f"model {name} has no parameters to train: assign its layers to attributes of the module")
     state = model.state_dict()
     for table, vocabulary in embedding_model(model).tables.items():
         size = schema.sizes.get(vocabulary)
-        shape = state[table].shape if table in state else ()
-        if len(shape) != 2 or shape[0] != size:
+        table_shape: tuple[int, ...] = tuple(state[table].shape) if table in state else ()
+        if len(table_shape) != 2 or table_shape[0] != size:
             raise UserError(
-                f'model {name}: tables names "{table}" with ids of "{vocabulary}", which must be a parameter of two '
-                f"dimensions with a row for each of {size} ids: it has {', '.join(state)}"
+                f'model {name}: its attribute tables names "{table}" with ids of "{vocabulary}", which must be a '
+                f"two-dimensional parameter with a row for each of {size} ids; the parameters are {', '.join(state)}"
             )
     shape = tuple(_logits_of_two_rows(model, schema).shape)
     if shape != (2,):
-        raise UserError(f"model {name} returns shape {shape} for two rows: it must return one logit a row, shape (2,)")
+        raise UserError(f"model {name} returns shape {shape} for two rows, but must return one logit a row, shape (2,)")
 
 
 @torch.no_grad()
 def _logits_of_two_rows(model: nn.Module, schema: Schema) -> Tensor:
+    """Calls the model with two rows of zeros."""
     like = next(model.parameters())
     features = {}
     for feature in schema.features:

@@ -1,4 +1,4 @@
-"""AutoInt (Song et al., CIKM 2019): features that attend to each other."""
+"""AutoInt (Song et al., CIKM 2019): self-attention between features."""
 
 from collections.abc import Mapping
 
@@ -11,9 +11,9 @@ from training.models.layers import Embeddings, concatenate, hidden_layers, prefi
 
 
 class AutoInt(nn.Module):
-    """logit = w . [e'_user; e'_item; e'_domain; ...] + MLP([e_user; e_item; e_domain; ...]) + b (equation 9, AutoInt+).
+    """Computes logit = w . [e'_user; e'_item; e'_domain; ...] + MLP([e_user; e_item; e_domain; ...]) + b.
 
-    e' are the vectors after `levels` interacting layers.
+    e' are the vectors after `levels` interacting layers (equation 9, AutoInt+).
     """
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
@@ -28,15 +28,16 @@ class AutoInt(nn.Module):
         self.tables = prefixed("embeddings", self.embeddings.tables)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Computes logits, shape (rows,), of named features."""
         vectors = self.embeddings(features)
         interacted = self.interacting(torch.stack(list(vectors.values()), dim=-2)).flatten(-2)
         return (self.linear(interacted) + self.output(self.hidden(concatenate(vectors)))).squeeze(-1)
 
 
 class Interacting(nn.Module):
-    """e'_m = ReLU([sum_k a_mk W_V e_k for each head] + W_R e_m), a_m = softmax_k <W_Q e_m, W_K e_k> (equations 5 to 8).
+    """Computes e'_m = ReLU([sum_k a_mk W_V e_k for each head] + W_R e_m), a_m = softmax_k <W_Q e_m, W_K e_k>.
 
-    Shape (rows, features, width) -> (rows, features, heads * dim).
+    These are equations 5 to 8 of the paper.
     """
 
     def __init__(self, width: int, dim: int, heads: int) -> None:
@@ -45,6 +46,7 @@ class Interacting(nn.Module):
         self.query, self.key, self.value, self.residual = (nn.Linear(width, heads * dim, bias=False) for _ in range(4))
 
     def forward(self, e: Tensor) -> Tensor:
+        """Maps shape (rows, features, width) to (rows, features, heads * dim)."""
         query, key, value = (
             layer(e).unflatten(-1, (self.heads, -1)).transpose(-2, -3) for layer in (self.query, self.key, self.value)
         )

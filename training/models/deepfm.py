@@ -10,7 +10,10 @@ from training.models.layers import Embeddings, concatenate, first_order_weights,
 
 
 class DeepFM(nn.Module):
-    """logit = b + sum_f w_f + sum_{f<g} <v_f, v_g> + MLP([v_user; v_item; v_domain; ...]) (equations 1 to 4)."""
+    """Computes logit = b + sum_f w_f + sum_{f<g} <v_f, v_g> + MLP([v_user; v_item; v_domain; ...]).
+
+    These are equations 1 to 4 of the paper.
+    """
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -24,6 +27,7 @@ class DeepFM(nn.Module):
         }
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Computes logits, shape (rows,), of named features."""
         vectors = self.embeddings(features)
         pairs = pair_products(vectors).sum(-1)
         first_order = concatenate(self.linear(features)).sum(-1)

@@ -1,4 +1,4 @@
-"""MLP: the vectors of all features, concatenated, through hidden layers."""
+"""MLP: hidden layers on the concatenated vectors of all features."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from training.models.layers import Embeddings, concatenate, hidden_layers, prefi
 
 
 class MLP(nn.Module):
-    """logit = w . h([e_user; e_item; e_domain; ...]) + b, with h the hidden layers (ReLU, dropout)."""
+    """Computes logit = w . h([e_user; e_item; e_domain; ...]) + b, with h the hidden layers (ReLU, dropout)."""
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -20,4 +20,5 @@ class MLP(nn.Module):
         self.tables = prefixed("embeddings", self.embeddings.tables)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Computes logits, shape (rows,), of named features."""
         return self.output(self.hidden(concatenate(self.embeddings(features)))).squeeze(-1)

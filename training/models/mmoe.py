@@ -1,4 +1,4 @@
-"""MMoE (Ma et al., KDD 2018): shared experts, mixed by a gate of each domain."""
+"""MMoE (Ma et al., KDD 2018): shared experts, mixed by a gate for each domain."""
 
 from collections.abc import Mapping
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from training.config import ModelConfig
 from training.data.schema import Schema
-from training.models.domain_layers import Blocks, ByDomain, DomainLinear, tower
+from training.models.domain_layers import ByDomain, DomainLinear, tower
 from training.models.layers import Embeddings, concatenate, hidden_layers, mix, prefixed
 
 
 class MMoE(nn.Module):
-    """logit = t_d(sum_i g_d(x)_i f_i(x)), g_d(x) = softmax(W_d x), x = [e_user; e_item; e_domain; ...] (section 4.2).
+    """Computes logit = t_d(sum_i g_d(x)_i f_i(x)), g_d(x) = softmax(W_d x), x = [e_user; e_item; e_domain; ...].
 
-    f_i are the experts, W_d the gate and t_d the tower of the row's domain d. A domain has 4,321 floats at the default
-    sizes (1.19 GB for 69,102 domains), in rows of tables; a row goes through the gate and tower of its own domain only.
+    f_i are the experts, W_d is the gate and t_d the tower of the sample's domain d (section 4.2). Gates and towers are
+    rows of tables. A domain has 4,321 floats at the default sizes (1.19 GB for 69,102 domains).
     """
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
@@ -34,8 +34,9 @@ class MMoE(nn.Module):
         }
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Computes logits, shape (rows,), of named features."""
         x = concatenate(self.embeddings(features))
-        blocks = Blocks(features["domain_id"], self.tower[-1].weight)
+        blocks = self.tower.blocks(features["domain_id"])
         experts = torch.stack([expert(x) for expert in self.experts], dim=-2)
         mixed = mix(experts, self.gate(x, blocks))
         return self.tower(mixed, blocks).squeeze(-1)

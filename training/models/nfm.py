@@ -1,4 +1,4 @@
-"""NeurFM (He and Chua, SIGIR 2017): an MLP on the pooled products of all pairs of embeddings."""
+"""NeurFM (He and Chua, SIGIR 2017): an MLP on the sum of the products of all pairs of embeddings."""
 
 from collections.abc import Mapping
 
@@ -11,9 +11,10 @@ from training.models.layers import Embeddings, concatenate, first_order_weights,
 
 
 class NeurFM(nn.Module):
-    """logit = b + sum_f w_f + w . h(sum_{f<g} v_f * v_g), with h the hidden layers and * by element (section 3.1).
+    """Computes logit = b + sum_f w_f + w . h(sum_{f<g} v_f * v_g), with h the hidden layers and * by element.
 
-    As in the paper dropout is also on the pooled products; its optional batch normalisation is left out.
+    This is section 3.1 of the paper. Dropout is also on the sum of products, as in the paper. The optional batch
+    normalisation is left out.
     """
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
@@ -29,6 +30,7 @@ class NeurFM(nn.Module):
         }
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Computes logits, shape (rows,), of named features."""
         first_order = concatenate(self.linear(features)).sum(-1)
         pooled = self.dropout(pair_products(self.embeddings(features)))
         return first_order + self.output(self.hidden(pooled)).squeeze(-1)

@@ -1,22 +1,27 @@
-"""Normalisation by domain, the statistics of 69,102 domains as rows of tables."""
+"""Normalisation by domain, with the statistics of domains as rows of tables."""
 
 import torch
 from torch import Tensor, nn
 
 MOMENTUM = 0.1
-EPSILON = 1e-3  # bounds what a feature that hardly varies within a domain is blown up to
+EPSILON = 1e-3  # limits how much a feature that hardly varies within a domain is scaled up
 
 
 class PartitionedNorm(nn.Module):
-    """Partitioned normalisation: rows are normalised by the mean and variance of their own domain (Sheng et al., 2021).
+    """Normalises samples by the mean and variance of their own domain (partitioned normalisation, Sheng et al., 2021).
 
-    x -> gamma gamma_d (x - mean_d) / sqrt(var_d + EPSILON) + beta + beta_d: in training with the mean and variance of
-    the domain's rows in the batch, else, and for a domain with a single row in it, with moving averages of them.
+    Computes x -> gamma gamma_d (x - mean_d) / sqrt(var_d + EPSILON) + beta + beta_d. In training, mean and variance are
+    those of the domain's samples in the batch. In evaluation, and for a domain with a single sample in the batch, they
+    are moving averages.
 
-    The averages start at zero and `seen` counts what they have seen, 1 - (1 - MOMENTUM)^batches, to divide them by: a
-    domain of few batches is not held back where it started, and mixing two copies, as ranks and outer steps do, mixes
-    them by what each has seen. A domain that nothing was seen of has mean 0 and variance 1.
+    The averages start at zero. To correct for that they are divided by `seen` = 1 - (1 - MOMENTUM)^batches. So the
+    start does not bias a domain with few batches, and averaging two copies, as ranks and outer steps do, weights them
+    by what each has seen. A domain that was never seen has mean 0 and variance 1.
     """
+
+    mean: Tensor
+    var: Tensor
+    seen: Tensor
 
     def __init__(self, domains: int, width: int) -> None:
         super().__init__()
@@ -28,22 +33,27 @@ class PartitionedNorm(nn.Module):
         self.tables = dict.fromkeys(("own_scale", "own_shift", "mean", "var", "seen"), "domain_id")
 
     def forward(self, x: Tensor, domain_id: Tensor) -> Tensor:
+        """Normalises x, shape (rows, width), and updates the averages in training mode."""
         mean, var = self._averages()
         if self.training:
             mean, var = self._of_batch(x, domain_id, mean, var)
 
-        def own(table: Tensor) -> Tensor:
+        def by_row(table: Tensor) -> Tensor:
             return table.index_select(0, domain_id)
 
-        x = (x - own(mean)) * torch.rsqrt(own(var) + EPSILON)
-        return x * self.scale * own(self.own_scale) + self.shift + own(self.own_shift)
+        x = (x - by_row(mean)) * torch.rsqrt(by_row(var) + EPSILON)
+        return x * self.scale * by_row(self.own_scale) + self.shift + by_row(self.own_shift)
 
     def _averages(self) -> tuple[Tensor, Tensor]:
+        """Returns the moving averages of mean and variance, by domain."""
         seen = torch.where(self.seen > 0, self.seen, 1)
         return self.mean / seen, torch.where(self.seen > 0, self.var / seen, 1)
 
     def _of_batch(self, x: Tensor, domain_id: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        """The statistics of the batch, by domain, and `mean` and `var` where it has fewer than two rows."""
+        """Returns mean and variance by domain of the batch, or `mean` and `var` where it has fewer than two rows.
+
+        Updates the moving averages.
+        """
 
         def sums(rows: Tensor) -> Tensor:
             return rows.new_zeros(len(self.seen), rows.shape[1]).index_add(0, domain_id, rows)

@@ -1,4 +1,4 @@
-"""PLE (Tang et al., RecSys 2020): extraction networks as of CGC, one on the other."""
+"""PLE (Tang et al., RecSys 2020): several extraction networks like that of CGC, one after another."""
 
 from collections.abc import Mapping
 
@@ -6,20 +6,19 @@ from torch import Tensor, nn
 
 from training.config import ModelConfig
 from training.data.schema import Schema
-from training.models.cgc import Extraction
-from training.models.domain_layers import Blocks, tower
+from training.models.domain_layers import Extraction, tower
 from training.models.layers import Embeddings, concatenate, mix, prefixed
 
 
 class PLE(nn.Module):
-    """logit = t_d(g_d^N), g_d^j = softmax(W_d^j g_d^{j-1}) S_d^j, S_d^j on g_d^{j-1} and g_s^{j-1} (equations 5 and 6).
+    """Computes logit = t_d(g_d^N), g_d^j = softmax(W_d^j g_d^{j-1}) S_d^j, S_d^j on g_d^{j-1} and g_s^{j-1}.
 
-    g_d^0 = g_s^0 = [e_user; e_item; e_domain; ...]; g_s^j is mixed by a shared gate on g_s^{j-1}. That gate has the
-    experts of all tasks in the paper, here the shared ones and those of the row's own domain d: with an expert of each
-    of 69,102 domains, a row would go through all of them. N is `levels`.
+    These are equations 5 and 6 of the paper, with N = `levels` and g_d^0 = g_s^0 = [e_user; e_item; e_domain; ...]. A
+    shared gate on g_s^{j-1} mixes g_s^j. In the paper it mixes the experts of all tasks. Here it mixes the shared
+    experts and those of the sample's domain d: otherwise a sample would go through the experts of all domains.
 
-    A domain has 116,049 floats at the default sizes (32.08 GB for 69,102 domains; 3.28 GB with hidden=[64]), in rows of
-    tables.
+    What belongs to a domain are rows of tables. A domain has 116,049 floats at the default sizes (32.08 GB for 69,102
+    domains; 3.28 GB with hidden=[64]).
     """
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
@@ -40,10 +39,11 @@ class PLE(nn.Module):
         self.tables |= prefixed("tower", self.tower.tables)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        blocks = Blocks(features["domain_id"], self.tower[-1].weight)
-        own = shared = concatenate(self.embeddings(features))
+        """Computes logits, shape (rows,), of named features."""
+        blocks = self.tower.blocks(features["domain_id"])
+        g_d = g_s = concatenate(self.embeddings(features))
         for level, shared_gate in zip(self.levels[:-1], self.shared_gates, strict=True):
-            experts, own = level(own, shared, blocks)
-            shared = mix(experts, shared_gate(shared))
-        _, own = self.levels[-1](own, shared, blocks)
-        return self.tower(own, blocks).squeeze(-1)
+            experts, g_d = level(g_d, g_s, blocks)
+            g_s = mix(experts, shared_gate(g_s))
+        _, g_d = self.levels[-1](g_d, g_s, blocks)
+        return self.tower(g_d, blocks).squeeze(-1)

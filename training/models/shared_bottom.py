@@ -1,4 +1,4 @@
-"""Shared-bottom: hidden layers of all domains, and a tower of each (Caruana, 1997)."""
+"""Shared-bottom: hidden layers shared by all domains, and a tower for each domain (Caruana, 1997)."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,15 @@ from torch import Tensor, nn
 
 from training.config import ModelConfig
 from training.data.schema import Schema
-from training.models.domain_layers import Blocks, tower
+from training.models.domain_layers import tower
 from training.models.layers import Embeddings, concatenate, hidden_layers, prefixed
 
 
 class SharedBottom(nn.Module):
-    """logit = t_d(f([e_user; e_item; e_domain; ...])), f the hidden layers, t_d the tower of the row's domain d.
+    """Computes logit = t_d(f([e_user; e_item; e_domain; ...])).
 
-    A domain has 4,225 floats at the default sizes (1.17 GB for 69,102 domains), in rows of tables instead of a module.
+    f are the hidden layers, and t_d is the tower of the sample's domain d. Towers are rows of tables. A domain has
+    4,225 floats at the default sizes (1.17 GB for 69,102 domains).
     """
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
@@ -27,5 +28,6 @@ class SharedBottom(nn.Module):
         }
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Computes logits, shape (rows,), of named features."""
         bottom = self.bottom(concatenate(self.embeddings(features)))
-        return self.tower(bottom, Blocks(features["domain_id"], self.tower[-1].weight)).squeeze(-1)
+        return self.tower(bottom, self.tower.blocks(features["domain_id"])).squeeze(-1)

@@ -10,9 +10,10 @@ from training.models.layers import Embeddings, concatenate, first_order_weights,
 
 
 class WideDeep(nn.Module):
-    """logit = sum_f w_f + w . h([e_user; e_item; e_domain; ...]) + b, with h the hidden layers (equation 3).
+    """Computes logit = sum_f w_f + w . h([e_user; e_item; e_domain; ...]) + b, with h the hidden layers (equation 3).
 
-    The wide part sees each feature; the paper's hand-picked cross-products of two can be added as features.
+    The wide part has a weight for each value of a feature. The paper also has hand-picked products of two features;
+    they can be added to the data as features.
     """
 
     def __init__(self, config: ModelConfig, schema: Schema, vectors: Mapping[str, Tensor]) -> None:
@@ -27,5 +28,6 @@ class WideDeep(nn.Module):
         }
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Computes logits, shape (rows,), of named features."""
         wide = concatenate(self.wide(features)).sum(-1)
         return wide + self.output(self.hidden(concatenate(self.embeddings(features)))).squeeze(-1)

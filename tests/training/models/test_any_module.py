@@ -1,4 +1,4 @@
-"""Model agnostic: modules of other libraries and of the user's own train under every framework as they are."""
+"""Modules of other libraries and of users train under every framework, unchanged."""
 
 import copy
 
@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.reference import LEARNED, SCHEMA, named, random_rows, small_model
+from tests.support.reference import LEARNED, SCHEMA, SPECIFIC_SETTINGS, named, random_rows, small_model
 from training.config import FrameworkConfig, ModelConfig, TrainingConfig
-from training.config.framework_settings import FrameworkSettings
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
@@ -28,17 +27,17 @@ TRAIN["label"] = (TRAIN["item_id"] < 3).astype(np.float32)
 
 
 @pytest.mark.parametrize("framework", LEARNED)
-def test_a_model_of_another_library_learns_under_every_framework(framework):
+def test_model_of_another_library_learns_under_every_framework(framework):
     model = small_model(RECHUB, framework=framework)
     before = copy.deepcopy(model)
     theta = SharedParameters.of(model)
     patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float64)
     settings = FrameworkConfig(outer_lr=0.5), TrainingConfig(batch_size=17)
-    run = RoundContext(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
+    context = RoundContext(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
     loss = mean_loss(model, TRAIN)
     for _ in range(20):
         model.train()
-        find_shared(framework)(theta, patch, run)
+        find_shared(framework)(theta, patch, context)
     assert mean_loss(model, TRAIN) < 0.9 * loss
     assert all(not torch.equal(value, named(before)[name]) for name, value in named(model).items())
     moved = [name for name, value in model.named_buffers() if not torch.equal(value, before.get_buffer(name))]
@@ -46,27 +45,16 @@ def test_a_model_of_another_library_learns_under_every_framework(framework):
 
 
 @pytest.mark.parametrize("kind", ["dr", "finetune", "subspace"])
-def test_a_model_with_batch_normalisation_gets_domain_parameters_and_keeps_its_statistics(kind):
+def test_adaptation_does_not_change_batch_statistics(kind):
     model = small_model(RECHUB, dropout=0.2)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
-    settings = FrameworkSettings(
-        rounds=(kind,) * 2,
-        **{
-            "dr_inner_lr": 0.01,
-            "dr_lr": 0.5,
-            "finetune_lr": 0.01,
-            "subspace_rows": 8,
-            "helpers": 2,
-            "dr_batch_size": 16,
-        },
-        seed=0,
-    )
+    settings = SPECIFIC_SETTINGS.replaced(rounds=(kind,) * 2, dr_batch_size=16)
     adapter = Adapter(model, SharedParameters.of(model), HelperRows.of(TRAIN, 8, 0), settings)
     values = sum(value.numel() for value in adapter.theta.dense.values())
     adapter.directions = torch.randn(3, values, dtype=torch.float64, generator=torch.manual_seed(0)) / 10
     adapted = list(adapter.adapt(TRAIN, VAL, dict.fromkeys(range(4), 2), Keep.LAST))
     assert len(adapted) == 4
-    assert all(one.offsets[2].dense.abs().max() > 0 for one in adapted)
+    assert all(result.offsets[2].dense.abs().max() > 0 for result in adapted)
     assert all(torch.equal(value, statistics[name]) for name, value in model.named_buffers())
 
 
@@ -110,7 +98,7 @@ class FlatTable(NoParameters):
 
 
 class NoTables(NoParameters):
-    """Says nothing of its embedding: it is trained as a whole."""
+    """Does not declare its embedding table, which is trained like a dense parameter."""
 
     def __init__(self, config, schema, vectors):
         super().__init__(config, schema, vectors)
@@ -127,26 +115,26 @@ class OnlyTables(NoTables):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("WrongShape", r"returns shape \(2, 3\) for two rows: it must return one logit a row"),
+        ("WrongShape", r"returns shape \(2, 3\) for two rows, but must return one logit a row"),
         ("NoParameters", "has no parameters to train"),
         ("WrongTable", 'tables names "users.weight" with ids of "user_id", .* a row for each of 7 ids'),
-        ("FlatTable", 'tables names "bias" with ids of "user_id", which must be a parameter of two dimensions'),
+        ("FlatTable", 'tables names "bias" with ids of "user_id", which must be a two-dimensional parameter'),
         ("Missing", 'model.name ".*Missing" does not exist: choose one of mlp, .*import path'),
     ],
 )
-def test_what_is_wrong_with_a_module_is_said_before_it_is_trained(name, message):
+def test_unsuitable_module_is_rejected_before_training(name, message):
     with pytest.raises(UserError, match=message):
         build_model(ModelConfig(name=f"{__name__}:{name}"), SCHEMA, 0)
 
 
 @pytest.mark.parametrize("name", ["NoTables", "OnlyTables"])
 @pytest.mark.parametrize("framework", ["joint", "dn", "pcgrad", "reptile"])
-def test_a_module_may_have_only_tables_or_name_none(name, framework):
+def test_module_may_have_only_tables_or_declare_none(name, framework):
     model = build_model(ModelConfig(name=f"{__name__}.{name}"), SCHEMA, 0)
     theta = SharedParameters.of(model)
     before = model.users.weight.detach().clone()
     patch = Patch(TRAIN, theta.features_of, torch.device("cpu"), torch.float32)
     settings = FrameworkConfig(outer_lr=0.5), TrainingConfig(batch_size=16)
-    run = RoundContext(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
-    find_shared(framework)(theta, patch, run)
+    context = RoundContext(InnerOptimizer(model, 0.01), *settings, Ranks(), np.random.default_rng(0))
+    find_shared(framework)(theta, patch, context)
     assert not torch.equal(model.users.weight, before)

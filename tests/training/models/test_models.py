@@ -1,4 +1,4 @@
-"""Each backbone against its formula in NumPy, its parameter count by hand, and in the three ways that it is called."""
+"""Backbones against their formulas in NumPy and parameter counts by hand, in the three ways that they are called."""
 
 import re
 
@@ -38,7 +38,7 @@ FURTHER = (
 
 
 def random_model(name, **settings):
-    """A backbone in float64 with other values than those it starts from, in eval mode."""
+    """Returns a backbone in float64 and eval mode, with values that differ from its initial ones."""
     model = build_model(small_config(name, **settings), SCHEMA, 0).double().eval()
     randomise(model)
     return model
@@ -55,7 +55,7 @@ def arrays(model):
     return {name: value.numpy() for name, value in model.state_dict().items()}
 
 
-# The formulas, on w, the weights by name.
+# The formulas use w, the weights by name.
 
 
 def looked_up(w, prefix):
@@ -70,8 +70,8 @@ def linear(w, name, x):
     return x @ w[f"{name}.weight"].T + w.get(f"{name}.bias", 0)
 
 
-def own_linear(w, name, x):
-    """The layer of each row's domain, a row at a time."""
+def domain_linear(w, name, x):
+    """Applies the layer of each row's domain, one row at a time."""
     rows = []
     for row, domain in zip(x, DOMAINS, strict=True):
         matrix = w[f"{name}.weight"][domain].reshape(-1, len(row))
@@ -98,7 +98,7 @@ def deep(w, x):
 
 
 def tower(w, x):
-    return own_linear(w, "tower.3", relu(own_linear(w, "tower.0", x)))[:, 0]
+    return domain_linear(w, "tower.3", relu(domain_linear(w, "tower.0", x)))[:, 0]
 
 
 def mixed(experts, scores):
@@ -147,13 +147,13 @@ def shared_bottom(w):
 def mmoe(w):
     x = concatenated(w)
     experts = [layers(w, f"experts.{number}", x) for number in range(2)]
-    return tower(w, mixed(experts, own_linear(w, "gate.0", x)))
+    return tower(w, mixed(experts, domain_linear(w, "gate.0", x)))
 
 
-def extraction(w, name, own, shared):
-    experts = [layers(w, f"{name}.specific.{number}", own, own_linear) for number in range(2)]
-    experts += [layers(w, f"{name}.shared.{number}", shared) for number in range(2)]
-    return experts, mixed(experts, own_linear(w, f"{name}.gate.0", own))
+def extraction(w, name, x_d, x_s):
+    experts = [layers(w, f"{name}.specific.{number}", x_d, domain_linear) for number in range(2)]
+    experts += [layers(w, f"{name}.shared.{number}", x_s) for number in range(2)]
+    return experts, mixed(experts, domain_linear(w, f"{name}.gate.0", x_d))
 
 
 def cgc(w):
@@ -163,9 +163,9 @@ def cgc(w):
 
 def ple(w):
     x = concatenated(w)
-    experts, own = extraction(w, "levels.0", x, x)
-    shared = mixed(experts, linear(w, "shared_gates.0", x))
-    return tower(w, extraction(w, "levels.1", own, shared)[1])
+    experts, g_d = extraction(w, "levels.0", x, x)
+    g_s = mixed(experts, linear(w, "shared_gates.0", x))
+    return tower(w, extraction(w, "levels.1", g_d, g_s)[1])
 
 
 def star(w):
@@ -211,7 +211,7 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_backbone_is_its_formula(name):
+def test_backbone_computes_its_formula(name):
     model = random_model(name)
     formula, count = FORMULAS[name]
     np.testing.assert_allclose(model(FEATURES).detach().numpy(), formula(arrays(model)), rtol=0, atol=1e-12)
@@ -219,14 +219,14 @@ def test_a_backbone_is_its_formula(name):
 
 
 @pytest.mark.parametrize("levels", [1, 3])
-def test_autoint_has_as_many_interacting_layers_as_levels(levels):
+def test_autoint_has_one_interacting_layer_for_each_level(levels):
     model = random_model("autoint", levels=levels)
     assert len(model.interacting) == levels
     np.testing.assert_allclose(model(FEATURES).detach().numpy(), autoint(arrays(model)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_frozen_vectors_of_another_width_are_used_and_not_trained(name):
+def test_frozen_vectors_of_another_width_are_used_but_not_trained(name):
     vectors = {"user_id": torch.randn(7, 8)}
     model = small_model(name, vectors=vectors)
     frozen = [key for key, parameter in model.named_parameters() if not parameter.requires_grad]
@@ -239,7 +239,7 @@ def test_frozen_vectors_of_another_width_are_used_and_not_trained(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_table_is_named_with_its_feature(name):
+def test_every_table_is_declared_with_its_vocabulary(name):
     sizes = {"user_id": 101, "item_id": 102, "domain_id": 103}
     model = build_model(small_config(name), Schema.of(sizes), 0)
     for key, value in model.state_dict().items():
@@ -248,18 +248,19 @@ def test_every_table_is_named_with_its_feature(name):
 
 
 @pytest.mark.parametrize("name", BY_DOMAIN)
-def test_the_docstring_tells_what_a_domain_costs(name):
+def test_docstring_states_the_memory_of_a_domain(name):
     model = build_model(ModelConfig(name=name), SCHEMA, 0)
-    own = [key for key, vocabulary in model.tables.items() if vocabulary == "domain_id"]
-    floats = sum(model.state_dict()[key].shape[1] for key in own if key != "embeddings.domain_id.weight")
-    told = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+)(?: floats| of statistics)", model.__doc__)]
-    assert sum(told) == floats
-    assert f"{69_102 * 4 * floats / 1e9:.2f} GB for 69,102 domains" in model.__doc__
+    by_domain = [key for key, vocabulary in model.tables.items() if vocabulary == "domain_id"]
+    floats = sum(model.state_dict()[key].shape[1] for key in by_domain if key != "embeddings.domain_id.weight")
+    docstring = " ".join(model.__doc__.split())
+    stated = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+)(?: floats| of statistics)", docstring)]
+    assert sum(stated) == floats
+    assert f"{69_102 * 4 * floats / 1e9:.2f} GB for 69,102 domains" in docstring
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("domains", [[3, 1, 1, 3, 1, 0], [2] * 6])
-def test_the_rows_of_a_batch_serve_as_the_tables(name, domains):
+def test_tables_can_be_replaced_by_the_rows_of_a_batch(name, domains):
     model = random_model(name)
     theta = SharedParameters.of(model)
     features = {**random_features(6), "domain_id": torch.tensor(domains)}
@@ -269,7 +270,7 @@ def test_the_rows_of_a_batch_serve_as_the_tables(name, domains):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_theta_i_of_zero_adds_nothing(name):
+def test_offsets_of_zero_change_nothing(name):
     model = random_model(name)
     lines = {feature: column.view(3, 4) for feature, column in random_features(12).items()}
     lines["domain_id"] = torch.tensor([[2], [0], [3]]).expand(3, 4)
@@ -279,10 +280,10 @@ def test_theta_i_of_zero_adds_nothing(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_theta_i_is_learned_with_dropout_of_its_own(name):
+def test_domains_of_a_group_have_different_dropout(name):
     model = random_model(name, dropout=0.5, hidden=[32, 16]).train()
     if name == "star":
-        model.normalise.eval()  # as frozen_statistics has it
+        model.normalise.eval()  # as in frozen_statistics
     lines = {feature: column.repeat(2, 1) for feature, column in random_features(12).items()}
     lines["domain_id"] = torch.ones(2, 12, dtype=torch.int64)
     logits = zero_group_logits(model, lines)
@@ -302,7 +303,7 @@ def random_features(rows, sizes=SIZES, seed=0):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
-def test_every_feature_has_a_say_and_padding_has_none(name, pooling):
+def test_every_feature_matters_and_padding_does_not(name, pooling):
     config = small_config(name, hidden=[16, 8], tower=[8], pooling=pooling)
     model = build_model(config, Schema.of(SIZES, FURTHER), 0).double().eval()
     randomise(model)
@@ -330,7 +331,7 @@ def test_every_feature_has_a_say_and_padding_has_none(name, pooling):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_step_at_69102_domains_touches_those_in_the_batch(name):
+def test_step_with_69102_domains_touches_those_in_the_batch(name):
     domains = 69_102
     schema = Schema.of({"user_id": 50, "item_id": 40, "domain_id": domains})
     config = ModelConfig(name=name, embedding_dim=2, hidden=[3], tower=[2], heads=2)
@@ -352,7 +353,7 @@ def test_a_step_at_69102_domains_touches_those_in_the_batch(name):
         assert model.eval()(random_features(PREDICT_ROWS, schema.sizes)).shape == (PREDICT_ROWS,)
 
 
-def test_blocks_hold_rows_of_one_domain_and_are_few():
+def test_blocks_hold_one_domain_each_and_are_few():
     domain_id = torch.tensor([4, 9, 4, 4])
     blocks = Blocks(domain_id, torch.empty(11, 1))
     cut = blocks.cut(torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
@@ -365,13 +366,13 @@ def test_blocks_hold_rows_of_one_domain_and_are_few():
         x = torch.stack([domain_id + 1, torch.arange(200)], dim=1).double()
         cut = blocks.cut(x)
         assert torch.equal(blocks.join(cut), x)
-        own = cut[..., 0] == blocks.of(torch.arange(50).unsqueeze(1)) + 1
-        assert (own | (cut == 0).all(-1)).all()
+        of_domain = cut[..., 0] == blocks.of(torch.arange(50).unsqueeze(1)) + 1
+        assert (of_domain | (cut == 0).all(-1)).all()
         assert len(cut) < 2 * len(domain_id.unique())
         assert cut[..., 0].numel() < 2 * 200
 
 
-def test_a_layer_by_domain_has_exact_derivatives_of_first_and_second_order():
+def test_layer_by_domain_has_exact_first_and_second_derivatives():
     layer = ByDomain(DomainLinear(4, 3, 2)).double()
     domain_id = torch.tensor([2, 0, 2, 2, 3])
     x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
@@ -401,7 +402,7 @@ def test_partitioned_norm_is_batch_normalisation_within_each_domain():
     assert norm.seen.flatten().tolist() == [0.1, 0, 0.1, 0]
 
     evaluated = norm.eval()(x, domain_id)
-    for domain in (0, 2):  # of one batch, the averages are its own mean and variance
+    for domain in (0, 2):  # after one batch the averages are its mean and variance
         rows = domain_id == domain
         var = x[rows].var(0) + EPSILON
         expected = (x[rows] - x[rows].mean(0)) / var.sqrt() * scale[domain] + shift[domain]
@@ -409,7 +410,7 @@ def test_partitioned_norm_is_batch_normalisation_within_each_domain():
     torch.testing.assert_close(evaluated[3], single, rtol=0, atol=1e-12)
 
 
-def test_partitioned_norm_averages_batches_by_what_was_seen():
+def test_partitioned_norm_corrects_averages_for_their_start():
     norm = PartitionedNorm(1, 1).double()
     batches = [torch.tensor([[0.0], [2.0]]).double(), torch.tensor([[4.0], [10.0]]).double()]
     for batch in batches:
@@ -420,7 +421,7 @@ def test_partitioned_norm_averages_batches_by_what_was_seen():
     assert above.item() == pytest.approx(1)
 
 
-def test_a_step_moves_the_statistics_of_the_domains_in_the_batch():
+def test_step_moves_the_statistics_of_domains_in_the_batch():
     model = small_model("star")
     theta = SharedParameters.of(model)
     features = {**random_features(9), "domain_id": torch.tensor([3, 0, 3, 0, 0, 1, 3, 3, 3])}
@@ -432,24 +433,24 @@ def test_a_step_moves_the_statistics_of_the_domains_in_the_batch():
         torch.testing.assert_close(theta.statistics["normalise.mean"][domain], 0.1 * rows.mean(0))
         torch.testing.assert_close(theta.statistics["normalise.var"][domain], 0.1 * rows.var(0))
     for name in ("normalise.mean", "normalise.var", "normalise.seen"):
-        assert theta.statistics[name][[1, 2]].eq(0).all()  # a single row, and none
+        assert theta.statistics[name][[1, 2]].eq(0).all()  # domains with one row and with none
         assert theta.statistics[name].data_ptr() == model.get_buffer(name).data_ptr()
 
 
-def test_star_starts_with_the_shared_network_for_every_domain():
+def test_star_starts_with_the_same_network_for_every_domain():
     model = small_model("star").eval()
     model.embeddings.domain_id.weight.data[:] = model.embeddings.domain_id.weight.data[0]
     moved = {**FEATURES, "domain_id": FEATURES["domain_id"].roll(1)}
     torch.testing.assert_close(model(moved), model(FEATURES), rtol=0, atol=1e-12)
 
 
-def test_a_seed_decides_the_initial_values():
+def test_seed_decides_the_initial_values():
     weights = [arrays(small_model(seed=seed))["output.weight"] for seed in (0, 0, 1)]
     assert np.array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
 
 
-def test_each_domain_starts_as_a_layer_of_its_own_would():
+def test_each_domain_starts_like_a_separate_linear_layer():
     layer = DomainLinear(100, 4, 5)
     for table in (layer.weight, layer.bias):
         assert len(table.unique()) > 0.99 * table.numel()
@@ -457,6 +458,6 @@ def test_each_domain_starts_as_a_layer_of_its_own_would():
         assert -0.5 <= table.min() < -0.49
 
 
-def test_an_unknown_backbone_is_named():
+def test_error_names_an_unknown_backbone():
     with pytest.raises(UserError, match='model.name "mpl" does not exist: choose one of mlp, deepfm'):
         build_model(ModelConfig(name="mpl"), SCHEMA, 0)

@@ -3,7 +3,7 @@ import torch
 from training.parameters.adam import Moments
 
 
-def test_dense_steps_are_those_of_torch():
+def test_dense_steps_equal_torchs_adam():
     torch.manual_seed(0)
     ours = torch.randn(4, 3, dtype=torch.float64)
     theirs = ours.clone().requires_grad_()
@@ -17,7 +17,7 @@ def test_dense_steps_are_those_of_torch():
     torch.testing.assert_close(ours, theirs.detach(), rtol=0, atol=1e-12)
 
 
-def test_row_steps_are_those_of_torchs_sparse_adam():
+def test_row_steps_equal_torchs_sparse_adam():
     torch.manual_seed(0)
     ours = torch.randn(6, 2, dtype=torch.float64)
     theirs = ours.clone().requires_grad_()
@@ -31,7 +31,7 @@ def test_row_steps_are_those_of_torchs_sparse_adam():
     torch.testing.assert_close(ours, theirs.detach(), rtol=0, atol=1e-6)
 
 
-def test_a_row_outside_the_batch_does_not_move():
+def test_rows_outside_the_batch_do_not_move():
     table, moments = torch.ones(3, 2), Moments()
     for ids in ([0, 1], [0]):
         before = table.clone()
@@ -41,16 +41,13 @@ def test_a_row_outside_the_batch_does_not_move():
         assert torch.equal(table[others], before[others])
 
 
-def test_saved_moments_go_on_as_if_never_saved():
-    value, again = torch.ones(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
-    moments = Moments()
+def test_restored_moments_continue_as_the_saved_ones():
+    value, moments = torch.ones(2, dtype=torch.float64), Moments()
     moments.begin_step()
-    for tensor in (value,):
-        moments.update_("w", tensor, torch.ones_like(tensor), 0.1)
-    again.copy_(value)
-    restored = Moments()
+    moments.update_("w", value, torch.ones_like(value), 0.1)
+    restored_value, restored = value.clone(), Moments()
     restored.load_state({name: tensor.clone() for name, tensor in moments.state().items()})
-    for tensor, state in ((value, moments), (again, restored)):
+    for tensor, state in ((value, moments), (restored_value, restored)):
         state.begin_step()
         state.update_("w", tensor, torch.full_like(tensor, 3.0), 0.1)
-    assert torch.equal(value, again)
+    assert torch.equal(value, restored_value)
