@@ -1,1 +1,1 @@
-"""What theta is in memory: theta^S, theta^i, and forward passes with them."""
+"""Parameters in memory: theta^S, theta^i, and forward passes with both."""
