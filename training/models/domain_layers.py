@@ -5,16 +5,13 @@ The trainer holds such tables four times: the values, Adam's two moments, and th
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
+from training.config import ModelConfig
 from training.models.layers import hidden_layers, mix, prefixed
-
-if TYPE_CHECKING:
-    from training.config import ModelConfig
 
 
 class Blocks:
@@ -135,7 +132,7 @@ class ByDomain(nn.Sequential):
         return blocks.join(x)
 
 
-def tower(domains: int, width: int, config: "ModelConfig") -> ByDomain:
+def tower(domains: int, width: int, config: ModelConfig) -> ByDomain:
     """Returns hidden layers `config.tower` and an output layer for each domain, which give shape (rows, 1)."""
     linear = partial(DomainLinear, domains)
     hidden, width = hidden_layers(width, config.tower, config.dropout, linear)
@@ -148,7 +145,7 @@ class Extraction(nn.Module):
     S_d are the experts of domain d on x_d, and the shared experts on x_s.
     """
 
-    def __init__(self, domains: int, width: int, config: "ModelConfig") -> None:
+    def __init__(self, domains: int, width: int, config: ModelConfig) -> None:
         super().__init__()
         layers = partial(hidden_layers, width, config.hidden, config.dropout)
         linear = partial(DomainLinear, domains)

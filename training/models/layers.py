@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from training.column_names import LENGTH
+from training.config import ModelConfig
 from training.data.schema import Feature, Schema
 from training.models.dropout import Dropout
-
-if TYPE_CHECKING:
-    from training.config import ModelConfig
 
 ATTENTION_HIDDEN = 36
 
@@ -37,7 +34,7 @@ class Embeddings(nn.Module):
 
     def __init__(
         self,
-        config: "ModelConfig",
+        config: ModelConfig,
         schema: Schema,
         vectors: Mapping[str, Tensor],
         same_width: bool = False,
@@ -96,7 +93,7 @@ class Embeddings(nn.Module):
         return (rows * is_value).sum(-2) / length.clamp(min=1)
 
 
-def first_order_weights(config: "ModelConfig", schema: Schema) -> Embeddings:
+def first_order_weights(config: ModelConfig, schema: Schema) -> Embeddings:
     """Returns a weight for each value of a feature, as vectors of width 1."""
     return Embeddings(replace(config, embedding_dim=1, pooling="mean"), schema, {})
 
