@@ -41,7 +41,7 @@ class InnerOptimizer:
     """
 
     def __init__(self, model: nn.Module, lr: float, on_rows: Callable[[int], object] = lambda rows: None) -> None:
-        """Starts without moments.
+        """Creates an optimiser whose moments are zero.
 
         Args:
             model: the backbone.
@@ -111,7 +111,7 @@ class InnerOptimizer:
     def step_together(
         self, parameters: "SharedParameters", items: Sequence[T], gradients: Callable[[T], Gradients], ranks: "Ranks"
     ) -> None:
-        """Takes one step for each of `items`, by the mean of `gradients(item)` over the ranks that still have an item.
+        """Takes one step for each item, by the mean of `gradients(item)` over the ranks that still have an item.
 
         Each rank updates its own statistics, which are averaged over the ranks at the end.
         """

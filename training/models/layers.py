@@ -127,7 +127,7 @@ def hidden_layers(
 
 
 def prefixed(prefix: str, tables: Mapping[str, str]) -> dict[str, str]:
-    """Returns the `tables` of a submodule, with the names that they have in the module with attribute `prefix`.
+    """Returns the `tables` of a submodule under the names that they have in its parent, where it is called `prefix`.
 
     >>> prefixed("embeddings", {"user_id.weight": "user_id"})
     {'embeddings.user_id.weight': 'user_id'}

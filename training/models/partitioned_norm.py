@@ -50,7 +50,7 @@ class PartitionedNorm(nn.Module):
         return self.mean / seen, torch.where(self.seen > 0, self.var / seen, 1)
 
     def _of_batch(self, x: Tensor, domain_id: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns mean and variance by domain of the batch, or `mean` and `var` where it has fewer than two rows.
+        """Returns the batch's mean and variance by domain, and `mean` and `var` for domains with fewer than two rows.
 
         Updates the moving averages.
         """

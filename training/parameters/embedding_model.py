@@ -19,5 +19,5 @@ class EmbeddingModel(Protocol):
 
 
 def embedding_model(model: nn.Module) -> EmbeddingModel:
-    """Returns `model` itself, for the type checker, which takes any attribute of a module for a tensor."""
+    """Returns `model` itself, typed. A type checker takes all attributes of an nn.Module for tensors or modules."""
     return cast(EmbeddingModel, model)

@@ -72,7 +72,7 @@ def save_shards(folder: Path, shards: Shards, ranks: "Ranks", tables: Mapping[st
 
 
 def load_shards(folder: Path, shards: Shards) -> None:
-    """Replaces all rows of the shards by those that any number of ranks saved in `folder`."""
+    """Replaces all rows of the shards by the rows in `folder`, which any number of ranks has saved."""
     files = read_files(folder)
     for vocabulary, shard in shards.items():
         shard.clear()
@@ -136,7 +136,7 @@ class ShardCheckpoints:
 
 
 def read_files(folder: Path) -> list[dict[str, Tensor]]:
-    """Returns the memory-mapped tensors of each rank's file, from a set of files that is complete."""
+    """Returns the memory-mapped tensors of each rank's file, from a complete set of files."""
     for size in sorted({int(path.stem.split("of")[1]) for path in folder.glob("*of*.safetensors")}):
         paths = [folder / f"{rank}of{size}.safetensors" for rank in range(size)]
         if all(path.exists() for path in paths):

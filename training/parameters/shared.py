@@ -85,7 +85,7 @@ class SharedParameters:
         return [name for name, of in self.vocabulary_of.items() if of == vocabulary and vocabulary in self.shards]
 
     def rows(self, tables: Mapping[str, Table], ids: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Copies the rows `ids` (by vocabulary) of `tables`; names that are no tables are skipped."""
+        """Copies the rows `ids` (by vocabulary) of those `tables` that are looked up by ids."""
         return {
             name: table[ids[self.vocabulary_of[name]]] for name, table in tables.items() if name in self.vocabulary_of
         }

@@ -90,7 +90,7 @@ class Shard:
         return {"ids": ids, **{name: rows[order] for name, rows in self._rows.items()}}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Adds this rank's share of the rows that `state` returned on any rank of any number of ranks."""
+        """Adds those rows of a saved `state` that this rank owns. Any number of ranks may have saved it."""
         owned = state["ids"] % self.ranks.size == self.ranks.rank
         positions = self._positions_of(state["ids"][owned])
         for name, rows in state.items():

@@ -1,4 +1,4 @@
-"""The step of a meta-learner that looks ahead: where would one SGD step lead?"""
+"""One SGD step for meta-learners, through which gradients can pass."""
 
 import torch
 from torch import Tensor

@@ -32,7 +32,7 @@ MOST_ROWS = 32_768  # at most so many rows in a step of a group
 
 
 class Keep(Enum):
-    """Tells after which of its rounds `Adapter.adapt` returns a domain's offsets."""
+    """Selects the rounds after which `Adapter.adapt` returns a domain's offsets."""
 
     NONE = "none"
     LAST = "last"
@@ -57,9 +57,9 @@ class AdaptedDomain:
 
 
 def copy_adapter(source: Path, target: Path) -> None:
-    """Copies the files of `Adapter.save` and dr_longtail.py from the folder of a model to that of another.
+    """Copies the files that `Adapter.save` and dr_longtail.py wrote from one model's folder to another's.
 
-    Files that `target` has already stay as they are.
+    Existing files in `target` stay as they are.
     """
     target.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
@@ -80,7 +80,7 @@ class Adapter:
     def __init__(
         self, model: nn.Module, theta: "SharedParameters", helpers: HelperRows, settings: FrameworkSettings
     ) -> None:
-        """Prepares adaptation.
+        """Converts the helper rows to tensors.
 
         Args:
             model: the backbone.
@@ -122,7 +122,7 @@ class Adapter:
             )
 
     def save(self, folder: Path) -> None:
-        """Saves what Spark tasks need besides theta^S in the folder of a model.
+        """Saves what Spark tasks need besides theta^S to the folder of a model.
 
         The helper file is written last, so its presence means that the folder is complete.
         """
@@ -175,7 +175,7 @@ class Adapter:
         start: Mapping[int, DomainOffset],
         rounds_done: int,
     ) -> Iterator[AdaptedDomain]:
-        """Adapts the domains of one group; the arguments are those of `adapt`."""
+        """Adapts the domains of one group, with arguments as in `adapt`."""
         offsets_before = [start.get(domain) or self._zero_offset(train, domain) for domain in domains]
         group = OffsetGroup.stack(self.theta, offsets_before)
         context = GroupContext(

@@ -62,7 +62,7 @@ class GroupContext:
         torch.manual_seed(int(first.integers(2**62)))
 
     def helper_batches(self) -> Iterator[Lines]:
-        """Draws k helper domains for each domain, and yields k batches, each with the rows of one helper a domain."""
+        """Draws k helper domains for each domain, and yields k batches with the rows of one helper per domain."""
         drawn = [
             self.helpers.draw(domain, self.settings.helpers, rng)
             for domain, rng in zip(self.domains, self._rngs, strict=True)
@@ -92,7 +92,7 @@ class GroupContext:
             yield self.train.take([order[begin : begin + size] for order in orders if begin < len(order)])
 
     def step(self, group: OffsetGroup, batch: Lines, moments: "GroupMoments", lr: float) -> None:
-        """Takes one Adam step on the offsets of the domains that `batch` has rows of, in place.
+        """Takes one Adam step on the offsets of all domains with rows in `batch`, in place.
 
         These are the last domains of the group. Each is moved by its own mean loss. The sum of the losses has the same
         gradients.
@@ -135,7 +135,7 @@ class GroupMoments:
 
     @torch.no_grad()
     def step_(self, group: OffsetGroup, gradients: dict[str, Tensor], lr: float) -> None:
-        """Takes one step on `group`, which holds the last domains of the whole group."""
+        """Takes one step on `group`, the last domains of the group that these moments belong to."""
         last = slice(-len(group), None)
         self._steps[last] += 1
         step_sizes, scales = bias_corrected(lr, self._steps[last])
