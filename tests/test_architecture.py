@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.jobs import REPOSITORY
 
-LONGEST_CHAIN = 17
+LONGEST_CHAIN = 14
 LARGEST_FOLDER = 15
 ONE_FILE_PER_MODEL = Path("training/models")
 

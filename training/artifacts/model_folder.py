@@ -1,4 +1,4 @@
-"""The folder of a model on this machine, and its copy at a ROOT that is a URL."""
+"""Updates the local folder of a model from its copy at a ROOT that is a URL."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from training.files.mirror import mirror_of
 
 
 def fetch_model(config: Config, version: str) -> Path:
-    """Returns the folder of a model, brought up to date first if ROOT is a URL."""
+    """Returns the folder of a model, which it first updates if ROOT is a URL."""
     folder = model_path(config, version)
     mirror_of(config.root, folder).pull()
     return folder
