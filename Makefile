@@ -26,8 +26,10 @@ demo: setup  ## build, train, adapt, evaluate, rank and report on the data in th
 	spark-submit pipelines/build_domains.py --config $(CONF)
 	horovodrun -np 2 python training/train.py --config $(CONF)
 	spark-submit pipelines/dr_longtail.py --config $(CONF)
-	spark-submit pipelines/evaluate.py --config $(CONF) > runs/demo.json
 	spark-submit pipelines/score.py --config $(CONF)
+	horovodrun -np 2 python training/train.py --config $(CONF) framework.name=joint training.patience=4
+	spark-submit pipelines/evaluate.py --config $(CONF) framework.name=joint training.patience=4 > runs/demo_baseline.json
+	spark-submit pipelines/evaluate.py --config $(CONF) > runs/demo.json
 	python -m training.report --config $(CONF)
 
 test: classes  ## run all tests and the examples in docstrings, on the real engines

@@ -1,13 +1,16 @@
-"""Tests a model on the test rows: AUC by domain, for theta^S alone and for theta^S + theta^i.
+"""Tests a model on the test rows: AUC by domain of theta^S, of theta^S + theta^i, and of popularity beside them.
 
     spark-submit pipelines/evaluate.py --config conf/ml_latest_small.yaml [key=value ...]
 
-Settings are those that training/train.py ran with: they name the model.
+The model is the one that training/train.py trains with the same settings.
 """
 
 import sys
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
-from pyspark.sql import DataFrame, SparkSession
+import deltalake
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.engine import tables
@@ -21,7 +24,14 @@ from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.tracking import open_tracker
 
-LARGEST = 10  # domains in the printed table
+POPULARITY = "popularity"
+METRICS = ("rows", "domains_scored", "domains_undefined", "mean_domain_auc", "weighted_auc", "auc", "logloss")
+HEADINGS = {  # of the printed table
+    "mean_domain_auc": "mean-domain AUC",
+    "weighted_auc": "weighted AUC",
+    "auc": "AUC of all rows",
+    "logloss": "log loss",
+}
 
 
 def evaluate(spark: SparkSession, config: Config) -> dict:
@@ -32,39 +42,69 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
     samples = tables.read(spark, config.table("samples"), snapshot.version)
     test = samples.where(F.col("split") == SPLIT)
     if test.isEmpty():
-        raise UserError(f"table {config.table('samples')} has no {SPLIT} rows: build it with such a data.split")
+        raise UserError(
+            f"table {config.table('samples')} has no {SPLIT} rows: rebuild it with a data.split that has some"
+        )
     domains = tables.read(spark, config.table("domains"), snapshot.versions["domains"])
-    specific = tables.read(spark, config.table("domain_parameters")).where(F.col("model_version") == key.model_version)
+    offsets = tables.read(spark, config.table("domain_parameters")).where(F.col("model_version") == key.model_version)
     if any(names.values()):
-        require_offsets(specific, domains, key)
+        require_offsets(offsets, domains, key)
+    versions = {name: key.model_version if adds else key.shared_version for name, adds in names.items()}
+    versions[POPULARITY] = f"{POPULARITY}.version-{snapshot.version}"
     stamp = {
         "evaluated_at": F.current_timestamp(),
-        "model_version": _version_of(names, key),
+        "model_version": _lookup(versions, F.col("model")),
         "table_version": F.lit(snapshot.version).cast("bigint"),
         "split": F.lit(SPLIT),
     }
     with persisting() as persist:
-        scores = persist(score_samples(test, specific, domains, names, key))
+        model_scores = score_samples(test, offsets, domains, names, key).select("model", "domain_id", "label", "logit")
+        scores = persist(model_scores.unionByName(score_popularity(samples)))
         keys = domains.select("domain_id", "domain_key")
-        by_domain = persist(auc_by(scores, "domain_id").join(keys, "domain_id"))
-        overall = persist(summarise(by_domain, auc_by(scores, "-1")))
+        by_domain = persist(_clear_logloss(auc_by(scores, "domain_id")).join(keys, "domain_id"))
+        overall = persist(summarise(by_domain, _clear_logloss(auc_by(scores, "-1"))))
         for frame, name in ((by_domain, "metrics_by_domain"), (overall, "metrics")):
-            tables.append(frame.withColumns(stamp), name, config.table(name))
-        print_tables(overall, by_domain, list(names))
-        found = {row["model"]: _metrics(row.asDict()) for row in overall.collect()}
-        _track(found, by_domain, key)
-        return {"models": found}
+            _append(frame.withColumns(stamp), name, config.table(name))
+        rows = {row["model"]: row for row in overall.collect()}
+        models = {name: {metric: rows[name][metric] for metric in METRICS} for name in versions}
+        _track(models, by_domain, key)
+    print(comparison_table(_newest_metrics(spark, config, snapshot.version)), file=sys.stderr, flush=True)
+    return {"models": models}
 
 
 def model_names(config: Config) -> dict[str, bool]:
-    """The models to test, and whether theta^i is added: the shared one, and the whole if it is another."""
+    """Returns by name whether a model adds theta^i: theta^S alone and, if it is another one, the whole framework."""
     return {framework_name(config.framework.shared, "none"): False} | {
         config.framework.name: config.framework.specific != "none"
     }
 
 
+def score_popularity(samples: DataFrame) -> DataFrame:
+    """Scores each test row by the number of the item's positives among the training rows of its domain.
+
+    | split | domain_id | item_id | label |      | model      | domain_id | label | logit |
+    | train | 1         | 7       | 1     |  ->  | popularity | 1         | 0     | 1     |
+    | test  | 1         | 7       | 0     |
+    """
+    positives = (
+        samples.where(F.col("split") == "train")
+        .groupBy("domain_id", "item_id")
+        .agg(F.sum("label").cast("double").alias("positives"))
+    )
+    return (
+        samples.where(F.col("split") == SPLIT)
+        .join(positives, ["domain_id", "item_id"], "left")
+        .select(
+            F.lit(POPULARITY).alias("model"),
+            "domain_id",
+            "label",
+            F.coalesce("positives", F.lit(0.0)).alias("logit"),
+        )
+    )
+
+
 def summarise(by_domain: DataFrame, overall: DataFrame) -> DataFrame:
-    """One row a model: means over domains of `by_domain`, joined with AUC and log loss over all rows.
+    """Returns a row per model: means over the domains of `by_domain`, with AUC and log loss over all rows.
 
     | model | rows | auc  |      | model | rows | domains_scored | domains_undefined | mean_domain_auc | weighted_auc |
     | dn    | 10   | 0.5  |  ->  | dn    | 50   | 2              | 1                 | 0.75            | 0.875        |
@@ -81,66 +121,58 @@ def summarise(by_domain: DataFrame, overall: DataFrame) -> DataFrame:
     return means.join(overall.drop("domain_id"), "model")
 
 
-def print_tables(overall: DataFrame, by_domain: DataFrame, names: list[str]) -> None:
-    """Prints, on stderr, the models and their AUC in the largest domains."""
-    lines = [
-        "",
-        f"{'model':<14}{'mean-domain AUC':>16}{'weighted':>10}{'all rows':>10}{'log loss':>10}{'domains':>9}",
-    ]
-    found = {row["model"]: row for row in overall.collect()}
-    for name in names:
-        row = found[name]
-        figures = (row["mean_domain_auc"], row["weighted_auc"], row["auc"], row["logloss"])
-        shown = "".join(f"{_shown(figure):>{width}}" for figure, width in zip(figures, (16, 10, 10, 10), strict=True))
-        lines.append(f"{name:<14}{shown}{row['domains_scored']:>9}")
-    row = found[names[0]]
-    lines.append(f"{row['rows']} test rows; {row['domains_undefined']} domains have one class and no AUC")
-    largest = (
-        by_domain.groupBy("domain_key", "rows")
-        .pivot("model", names)
-        .agg(F.first("auc"))
-        .orderBy(F.desc("rows"), "domain_key")
-    )
-    lines += ["", f"{'largest domains':<44}{'rows':>8}" + "".join(f"{name:>12}" for name in names)]
-    for row in largest.limit(LARGEST).collect():
-        aucs = "".join(f"{_shown(row[name]):>12}" for name in names)
-        lines.append(f"{row['domain_key'][:43]:<44}{row['rows']:>8}{aucs}")
-    print("\n".join(lines), file=sys.stderr, flush=True)
+def comparison_table(rows: Sequence[Row]) -> str:
+    """Lays out rows of the table metrics as text, the best mean-domain AUC first.
+
+    The last column has the domains with a defined AUC; the others have test rows of one class.
+    """
+    width = max(len("model"), *(len(row["model"]) for row in rows))
+    lines = ["  ".join(["model".ljust(width), *HEADINGS.values(), "domains with an AUC"])]
+    for row in sorted(rows, key=lambda row: -(row["mean_domain_auc"] or 0)):
+        cells = [row["model"].ljust(width)]
+        for column, heading in HEADINGS.items():
+            cells.append(("" if row[column] is None else f"{row[column]:.4f}").rjust(len(heading)))
+        scored = row["domains_scored"]
+        cells.append(f"{scored} of {scored + row['domains_undefined']}".rjust(len("domains with an AUC")))
+        lines.append("  ".join(cells))
+    return "\n".join(lines)
 
 
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _newest_metrics(spark: SparkSession, config: Config, version: int) -> list[Row]:
+    """Returns, for each name of a model, its last evaluation on this version of the samples."""
+    metrics = tables.read(spark, config.table("metrics"))
+    metrics = metrics.where((F.col("table_version") == version) & (F.col("split") == SPLIT))
+    newest = metrics.groupBy("model").agg(F.max_by(F.struct(*METRICS), "evaluated_at").alias("newest"))
+    return newest.select("model", "newest.*").collect()
 
 
-def _metrics(row: dict) -> dict:
-    columns = (
-        "rows",
-        "domains_scored",
-        "domains_undefined",
-        "mean_domain_auc",
-        "weighted_auc",
-        "auc",
-        "logloss",
-    )
-    return {column: row[column] for column in columns}
+def _clear_logloss(metrics: DataFrame) -> DataFrame:
+    """Removes the log loss of popularity, whose counts are no probabilities."""
+    return metrics.withColumn("logloss", F.when(F.col("model") != POPULARITY, F.col("logloss")))
 
 
-def _track(found: dict[str, dict], by_domain: DataFrame, key: ModelKey) -> None:
-    """Adds the figures of each model, and those by domain as a table, to the run in MLflow."""
+def _append(frame: DataFrame, name: str, path: str) -> None:
+    """Appends to a table of metrics, and lets log loss be null in tables of before popularity was reported."""
+    spark = frame.sparkSession
+    tables.create_table(spark, name, path)
+    [logloss] = [field for field in deltalake.DeltaTable(path).schema().fields if field.name == "logloss"]
+    if not logloss.nullable:
+        spark.sql(f"ALTER TABLE delta.`{path}` ALTER COLUMN logloss DROP NOT NULL")
+    tables.append(frame, name, path)
+
+
+def _lookup(values: Mapping[str, str], key: Column) -> Column:
+    """Returns the column expression that looks up `key` in `values`."""
+    return F.create_map(*(F.lit(text) for text in chain.from_iterable(values.items())))[key]
+
+
+def _track(models: dict[str, dict], by_domain: DataFrame, key: ModelKey) -> None:
+    """Logs the metrics of each model, and a table of those by domain, to the model's run in MLflow."""
     tracker = open_tracker(key.config, key.shared_version)
-    for model, metrics in found.items():
+    for model, metrics in models.items():
         tracker.log({f"{SPLIT}/{model}/{name}": value for name, value in metrics.items()})
     tracker.log_table(by_domain.drop("domain_id").toPandas(), f"{SPLIT}_by_domain")
     tracker.finish()
-
-
-def _version_of(names: dict[str, bool], key: ModelKey) -> F.Column:
-    """The version of each model's parameters."""
-    result = F.lit(key.shared_version)
-    for name, adds_specific in names.items():
-        if adds_specific:
-            result = F.when(F.col("model") == name, F.lit(key.model_version)).otherwise(result)
-    return result
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from training.compare.plan import candidates, load_plan, works
+from training.compare.plan import candidates, load_plan, work_units
 from training.config import load_config
 from training.train import train
 
@@ -111,11 +111,13 @@ def test_commands_of_the_readme_run(tmp_path):
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, done.stderr[-3000:]
         summaries.append(json.loads(done.stdout.splitlines()[-1].removeprefix("[0]<stdout>:")))
-    build, train, longtail, evaluation, scores, page = summaries
+    build, train, longtail, scores, joint, evaluation_of_joint, evaluation, page = summaries
     assert build["rows_in"] == build["rows_kept"] + build["rows_rejected"] + build["rows_duplicate"]
     assert (build["domains"], train["ranks"], train["framework"]) == (3, 2, "mamdr")
     assert longtail["domains"] + longtail["domains_skipped"] == 1
-    assert list(evaluation["models"]) == ["dn", "mamdr"]
+    assert joint["framework"] == "joint"
+    assert list(evaluation_of_joint["models"]) == ["joint", "popularity"]
+    assert list(evaluation["models"]) == ["dn", "mamdr", "popularity"]
     assert (scores["domains"], scores["requests_rejected"]) == (3, 0)
     assert scores["requests"] < scores["rows"] <= 10 * scores["requests"]
     assert "Quality on test rows" in Path(page["report"]).read_text()
@@ -204,7 +206,7 @@ def test_config_file_loads(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "conf/compare").glob("*.yaml")), ids=lambda path: path.name)
 def test_comparison_file_loads_with_all_its_candidates(path):
     plan = load_plan(str(path))
-    for work in {(work.data, work.model, work.shared): work for work in works(plan)}.values():
+    for work in {(work.data, work.model, work.shared): work for work in work_units(plan)}.values():
         for settings in candidates(plan, work, "shared"):
             work.load(*settings)
         for specific in {*work.specific} - {"none"}:

@@ -5,6 +5,6 @@ WITH last AS (
 )
 SELECT model, domain_key, rows, positives, round(auc, 4) AS auc
 FROM last
-WHERE rows >= 50 AND auc IS NOT NULL
+WHERE rows >= 50 AND auc IS NOT NULL AND model <> 'popularity'
 ORDER BY auc, domain_key, model
 LIMIT 10

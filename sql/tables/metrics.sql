@@ -11,6 +11,6 @@ CREATE TABLE ${table} (
   mean_domain_auc DOUBLE COMMENT 'mean over the domains scored',
   weighted_auc DOUBLE COMMENT 'mean over the domains scored, weighted by rows',
   auc DOUBLE COMMENT 'AUC over all rows',
-  logloss DOUBLE NOT NULL COMMENT 'mean over all rows'
+  logloss DOUBLE COMMENT 'mean over all rows; null for popularity, whose scores are counts'
 ) USING DELTA
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')

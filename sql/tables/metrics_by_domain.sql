@@ -8,6 +8,6 @@ CREATE TABLE ${table} (
   rows BIGINT NOT NULL,
   positives BIGINT NOT NULL,
   auc DOUBLE COMMENT 'null if undefined, because the rows have one class',
-  logloss DOUBLE NOT NULL
+  logloss DOUBLE COMMENT 'null for popularity, whose scores are counts'
 ) USING DELTA
 TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')

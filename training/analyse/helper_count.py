@@ -10,10 +10,10 @@ COUNTS = range(1, 10)
 def helpers(config: Config) -> tuple[dict, str]:
     """Mean-domain AUC on test rows of theta^S + theta^i by k, and of theta^S alone (k = 0)."""
     study = Study(config)
-    found = {0: study.score(study.shared_logits("test"))}
+    found = {0: study.mean_domain_auc(study.shared_logits("test"))}
     for count in COUNTS:
         config.framework.helpers = count
-        found[count] = study.score(study.adapt(config).logits)
+        found[count] = study.mean_domain_auc(study.adapt(config).logits)
     with axes(6, 3.2) as (own, svg):
         own.plot(COUNTS, [found[count] for count in COUNTS], "o-", color=COLOR, label=config.framework.name)
         own.axhline(found[0], color="#888888", linestyle="--", label=config.framework.shared)

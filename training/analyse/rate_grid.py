@@ -17,7 +17,7 @@ def rates(config: Config) -> tuple[dict, str]:
         for column, outer in enumerate(OUTER):
             config.framework.inner_lr, config.framework.outer_lr = inner, outer
             study = Study(config)
-            auc[row, column] = study.score(study.shared_logits("test"))
+            auc[row, column] = study.mean_domain_auc(study.shared_logits("test"))
     with axes(6, 3) as (own, svg):
         own.grid(visible=False)
         own.imshow(auc, cmap="Blues", aspect="auto")

@@ -1,4 +1,4 @@
-"""python -m training.compare --config conf/compare/quick.yaml [key=value ...]"""
+"""Runs a comparison: python -m training.compare --config conf/compare/quick.yaml [key=value ...]"""
 
 import json
 import shlex
@@ -11,6 +11,7 @@ from training.config import split_arguments
 
 
 def main() -> None:
+    """Runs the comparison and prints its summary as one line of JSON."""
     command = shlex.join(["python", "-m", "training.compare", *sys.argv[1:]])
     print(json.dumps(compare(load_plan(*split_arguments(sys.argv[1:])), command)))
 

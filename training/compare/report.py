@@ -1,4 +1,4 @@
-"""A comparison as Markdown and as one HTML page."""
+"""Writes a comparison as Markdown and as one HTML page."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -29,27 +29,29 @@ OVERVIEW = {
 def write(
     rows: pd.DataFrame, root: Path, plan: CompareConfig, command: str, origins: Sequence[tuple[str | None, date]]
 ) -> dict:
-    """Writes report.md and report.html to `root`; returns their paths and the means, for the summary line.
+    """Writes report.md and report.html to `root`. Returns the page's path and the mean AUCs, for the summary line.
 
     Args:
-        command, origins: what the cells were made by, and from which commits on which days, for the report to say.
+        rows: the results by domain, see results.by_domain.
+        command: the command that the report names as its origin.
+        origins: the commits and days of the runs, which the report names too.
     """
     made = ", ".join(f"{commit or 'no repository'} of {day.isoformat()}" for commit, day in origins)
     sections, means = [], {}
     for data in plan.data:
-        part = rows[rows["data"] == data]
-        found = summary.overview(part)
-        order = list(found.index)
-        means[data] = {method: round(auc, 6) for method, auc in found["auc"].items()}
+        data_rows = rows[rows["data"] == data]
+        overview = summary.overview(data_rows)
+        order = list(overview.index)
+        means[data] = {method: round(auc, 6) for method, auc in overview["auc"].items()}
         seeds = ", ".join(map(str, seeds_of(plan, data)))
         sections.append(
             {
-                "title": f"{data}: {part['domain_key'].nunique()} domains, seeds {seeds}",
-                "plot": plot(found),
+                "title": f"{data}: {data_rows['domain_key'].nunique()} domains, seeds {seeds}",
+                "plot": plot(overview),
                 "tables": {
-                    "Methods": shown(found),
-                    "Mean AUC by training rows of the domain": figures(summary.by_size(part, order)),
-                    "AUC in the largest domains": figures(summary.largest_domains(part, order)),
+                    "Methods": format_overview(overview),
+                    "Mean AUC by training rows of the domain": format_numbers(summary.by_size(data_rows, order)),
+                    "AUC in the largest domains": format_numbers(summary.largest_domains(data_rows, order)),
                 },
             }
         )
@@ -61,9 +63,9 @@ def write(
     return {"report": str(root / "report.html"), "mean_domain_auc": means}
 
 
-def shown(overview: pd.DataFrame) -> pd.DataFrame:
-    """The overview as text, under the names that readers know."""
-    table = figures(overview[["auc", "weighted_auc", "all_rows_auc", "logloss"]])
+def format_overview(overview: pd.DataFrame) -> pd.DataFrame:
+    """Formats the overview as text, under the names that readers know."""
+    table = format_numbers(overview[["auc", "weighted_auc", "all_rows_auc", "logloss"]])
     spread = overview["auc_std"].map(lambda value: "" if pd.isna(value) else f" ± {value:.4f}")
     table["auc"] += spread
     table["rank"] = overview["rank"].map("{:.2f}".format)
@@ -71,13 +73,14 @@ def shown(overview: pd.DataFrame) -> pd.DataFrame:
     return table[list(OVERVIEW)].rename(columns=OVERVIEW)
 
 
-def figures(table: pd.DataFrame) -> pd.DataFrame:
-    """Numbers as text of four digits; what is not defined is empty."""
+def format_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Formats numbers with four digits; undefined ones are empty."""
     return table.map(lambda value: "" if pd.isna(value) else f"{value:.4f}")
 
 
 def markdown(section: dict) -> str:
-    parts = [f"## {section['title']}"]
+    """Formats a section as Markdaxis."""
+    paragraphs = [f"## {section['title']}"]
     for title, table in section["tables"].items():
         header = ["method", *table.columns]
         lines = [
@@ -86,16 +89,16 @@ def markdown(section: dict) -> str:
             *([name, *row] for name, row in zip(table.index, table.to_numpy(), strict=True)),
         ]
         body = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-        parts.append(f"{title}:\n\n{body}")
-    return "\n\n".join(parts)
+        paragraphs.append(f"{title}:\n\n{body}")
+    return "\n\n".join(paragraphs)
 
 
 def plot(overview: pd.DataFrame) -> str:
-    """Mean-domain AUC by method with its spread over seeds, as SVG."""
+    """Plots the mean-domain AUC of each method with its spread over seeds. Returns SVG."""
     table = overview.iloc[::-1]
-    with axes(7, 0.6 + 0.28 * len(table)) as (own, svg):
+    with axes(7, 0.6 + 0.28 * len(table)) as (axis, svg):
         spread = table["auc_std"].fillna(0)
-        own.errorbar(table["auc"], range(len(table)), xerr=spread, fmt="o", color=COLOR, capsize=3)
-        own.set_yticks(range(len(table)), table.index)
-        own.set_xlabel("mean-domain AUC (bars: standard deviation over seeds)")
+        axis.errorbar(table["auc"], range(len(table)), xerr=spread, fmt="o", color=COLOR, capsize=3)
+        axis.set_yticks(range(len(table)), table.index)
+        axis.set_xlabel("mean-domain AUC (bars: standard deviation over seeds)")
     return svg.getvalue()

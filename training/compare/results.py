@@ -1,4 +1,4 @@
-"""The Delta table of results: one row a cell, written when it is done, so that a run that was cut off goes on."""
+"""The Delta table of results: one row per cell, appended when the cell is done, so that a later run resumes."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -25,7 +25,7 @@ SCHEMA = pa.schema(
         pa.field("samples_per_second", pa.float64()),
         pa.field("seconds", pa.float64(), False),
         pa.field("all_rows_auc", pa.float64()),
-        pa.field("commit", pa.string()),  # of this repository, when the cell was run
+        pa.field("commit", pa.string()),  # of this repository, at the time of the run
         pa.field("date", pa.date32(), False),
         pa.field(
             "domains",
@@ -47,32 +47,56 @@ SCHEMA = pa.schema(
 
 
 def append(path: Path, rows: list[dict]) -> None:
-    """Adds finished cells, in one commit of the table."""
-    made = {"commit": repository_commit(), "date": date.today()}
-    _append(path, pa.Table.from_pylist([{**row, **made} for row in rows], schema=SCHEMA))
+    """Appends finished cells in one commit of the table."""
+    origin = {"commit": repository_commit(), "date": date.today()}
+    _append(path, pa.Table.from_pylist([{**row, **origin} for row in rows], schema=SCHEMA))
 
 
-def publish(path: Path, folder: Path) -> None:
-    """Writes all cells of the table to one file."""
+def export_cells(path: Path, folder: Path) -> None:
+    """Writes all cells of the table to one file in `folder`."""
     table = _read(path, SCHEMA.names).sort_by([(key, "ascending") for key in KEY])
     pq.write_table(table, folder / CELLS, compression="zstd", compression_level=19)
 
 
-def take_over(folder: Path, path: Path) -> None:
-    """Adds published cells that the table has not."""
+def import_cells(folder: Path, path: Path) -> None:
+    """Appends the exported cells that the table lacks."""
     if (folder / CELLS).exists():
-        done = finished(path)
+        done = finished_cells(path)
         rows = pq.read_table(folder / CELLS, schema=SCHEMA).to_pylist()
-        new = [row for row in rows if Cell(*(row[key] for key in KEY)) not in done]
+        new = [row for row in rows if _cell_of(row) not in done]
         _append(path, pa.Table.from_pylist(new, schema=SCHEMA))
 
 
 def origins(path: Path, cells: Iterable[Cell]) -> list[tuple[str | None, date]]:
-    """The (commit, date) pairs that the cells come from, by date."""
-    wanted = set(cells)
+    """Returns the (commit, date) pairs of the runs that filled the cells, sorted by date."""
+    selected = set(cells)
     rows = _read(path, [*KEY, "commit", "date"]).to_pylist()
-    found = {(row["commit"], row["date"]) for row in rows if Cell(*(row[key] for key in KEY)) in wanted}
-    return sorted(found, key=lambda one: (one[1], one[0] or ""))
+    pairs = {(row["commit"], row["date"]) for row in rows if _cell_of(row) in selected}
+    return sorted(pairs, key=lambda pair: (pair[1], pair[0] or ""))
+
+
+def finished_cells(path: Path) -> set[Cell]:
+    """Returns the cells in the table."""
+    return {_cell_of(row) for row in _read(path, list(KEY)).to_pylist()}
+
+
+def by_domain(path: Path, cells: Iterable[Cell]) -> pd.DataFrame:
+    """Returns one row for each of the `cells` and each domain.
+
+    Columns: data, method, seed and all_rows_auc of the cell; domain_key, rows_train, rows, auc, logloss of the domain.
+    """
+    selected = set(cells)
+    rows = [
+        {**{key: row[key] for key in ("data", "method", "seed", "all_rows_auc")}, **domain}
+        for row in _read(path, SCHEMA.names).to_pylist()
+        if _cell_of(row) in selected
+        for domain in row["domains"]
+    ]
+    return pd.DataFrame(rows).astype({"auc": float, "all_rows_auc": float})
+
+
+def _cell_of(row: dict) -> Cell:
+    return Cell(*(row[key] for key in KEY))
 
 
 def _append(path: Path, table: pa.Table) -> None:
@@ -80,30 +104,11 @@ def _append(path: Path, table: pa.Table) -> None:
         write_deltalake(str(path), table, mode="append", schema_mode="merge")
 
 
-def finished(path: Path) -> set[Cell]:
-    return {Cell(*row) for row in zip(*(_read(path, list(KEY))[key].to_pylist() for key in KEY), strict=True)}
-
-
-def by_domain(path: Path, cells: Iterable[Cell]) -> pd.DataFrame:
-    """One row a cell of `cells` and domain.
-
-    Columns: data, method, seed and all_rows_auc of the cell; domain_key, rows_train, rows, auc, logloss of the domain.
-    """
-    wanted = set(cells)
-    table = _read(path, SCHEMA.names)
-    kept = [row for row in table.to_pylist() if Cell(*(row[key] for key in KEY)) in wanted]
-    rows = [
-        {**{key: row[key] for key in ("data", "method", "seed", "all_rows_auc")}, **domain}
-        for row in kept
-        for domain in row["domains"]
-    ]
-    return pd.DataFrame(rows).astype({"auc": float, "all_rows_auc": float})
-
-
 def _read(path: Path, columns: list[str]) -> pa.Table:
+    """Reads the table, which may be missing or lack columns that were added since."""
     try:
         files = DeltaTable(str(path)).file_uris()
     except TableNotFoundError:
         files = []
-    parts = [pq.ParquetFile(file.removeprefix("file://")).read(columns=columns) for file in files]
-    return pa.concat_tables([SCHEMA.empty_table().select(columns), *parts], promote_options="default")
+    tables = [pq.ParquetFile(file.removeprefix("file://")).read(columns=columns) for file in files]
+    return pa.concat_tables([SCHEMA.empty_table().select(columns), *tables], promote_options="default")

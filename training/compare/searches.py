@@ -1,60 +1,60 @@
-"""What searches have found: one file for each part of a method on a data set, so that none is run twice."""
+"""The results of searches: one file for each stage of a method on a data set, so that no search runs twice."""
 
 import json
 from pathlib import Path
 
-from training.compare.plan import CompareConfig, Work, budget, candidates, of_first_seed
+from training.compare.plan import CompareConfig, WorkUnit, candidates, search_key, with_first_seed
 from training.config.frameworks import framework_name
 from training.files.atomic_write import atomic_write
 
 
-def parts(work: Work) -> set[str]:
-    """The name "shared", and the values of framework.specific that learn something."""
+def stages(work: WorkUnit) -> set[str]:
+    """Returns "shared" and the values of framework.specific that learn something."""
     return {"shared", *work.specific} - {"none"}
 
 
-def chosen(plan: CompareConfig, root: Path, work: Work) -> dict[str, list[str]]:
-    """The settings of each part that has been searched for, or that has but one candidate.
+def chosen_settings(plan: CompareConfig, root: Path, work: WorkUnit) -> dict[str, list[str]]:
+    """Returns the settings of each stage whose search is finished or that has a single candidate.
 
-    Without those of "shared" there are none of the others, for these go out from them.
+    The other stages start from theta^S, so there are none of them without "shared".
     """
-    found: dict[str, list[str]] = {}
-    for part in sorted(parts(work), key=lambda part: part != "shared"):
-        only, *others = candidates(plan, work, part)
-        known = _read(_path(root, work, part))
+    chosen: dict[str, list[str]] = {}
+    for stage in sorted(stages(work), key=lambda stage: stage != "shared"):
+        only, *others = candidates(plan, work, stage)
+        saved = _read(_path(root, work, stage))
         if not others:
-            found[part] = only
-        elif known.get("search") == budget(plan, of_first_seed(plan, work), part, found.get("shared", [])):
-            found[part] = known["chosen"]
-        if "shared" not in found:
+            chosen[stage] = only
+        elif saved.get("search") == search_key(plan, with_first_seed(plan, work), stage, chosen.get("shared", [])):
+            chosen[stage] = saved["chosen"]
+        if "shared" not in chosen:
             break
-    return found
+    return chosen
 
 
-def save(plan: CompareConfig, root: Path, work: Work, found: dict[str, dict]) -> None:
-    """Keeps what `cells.choose` found for the parts of a work."""
-    shared = found["shared"]["chosen"] if "shared" in found else chosen(plan, root, work)["shared"]
-    for part, result in found.items():
-        own = budget(plan, work, part, [] if part == "shared" else shared)
-        _write(_path(root, work, part), {"search": own, **result})
+def save(plan: CompareConfig, root: Path, work: WorkUnit, results: dict[str, dict]) -> None:
+    """Saves what `cells.choose` returned for the stages of a work unit."""
+    shared = results["shared"]["chosen"] if "shared" in results else chosen_settings(plan, root, work)["shared"]
+    for stage, result in results.items():
+        key = search_key(plan, work, stage, [] if stage == "shared" else shared)
+        _write(_path(root, work, stage), {"search": key, **result})
 
 
-def publish(root: Path, folder: Path) -> None:
-    """All searches in one file."""
-    every = {path.stem: _read(path) for path in sorted((root / "search").glob("*.json"))}
-    _write(folder / "search.json", every)
+def export_searches(root: Path, folder: Path) -> None:
+    """Writes all searches below `root` to one file in `folder`."""
+    searches = {path.stem: _read(path) for path in sorted((root / "search").glob("*.json"))}
+    _write(folder / "search.json", searches)
 
 
-def take_over(folder: Path, root: Path) -> None:
-    """Adds published searches that `root` has not."""
+def import_searches(folder: Path, root: Path) -> None:
+    """Copies the exported searches that `root` lacks."""
     for name, result in _read(folder / "search.json").items():
         path = root / "search" / f"{name}.json"
         if not path.exists():
             _write(path, result)
 
 
-def _path(root: Path, work: Work, part: str) -> Path:
-    method = work.shared if part == "shared" else framework_name(work.shared, part)
+def _path(root: Path, work: WorkUnit, stage: str) -> Path:
+    method = work.shared if stage == "shared" else framework_name(work.shared, stage)
     return root / "search" / f"{work.data}-{work.model}-{method}.json".replace(":", "-")
 
 
@@ -63,5 +63,5 @@ def _read(path: Path) -> dict:
 
 
 def _write(path: Path, value: dict) -> None:
-    with atomic_write(path) as aside:
-        aside.write_text(json.dumps(value, indent=1) + "\n")
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")

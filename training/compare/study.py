@@ -1,4 +1,4 @@
-"""One theta^S, trained by the trainer itself, with theta^i of all domains, and the scores of both; without Spark."""
+"""Trains one theta^S with the real trainer, adapts all domains, and scores both, all without Spark."""
 
 from dataclasses import dataclass, replace
 
@@ -22,23 +22,26 @@ from training.train import train
 
 
 class Splits:
-    """The samples of a data set, by split, read when they are first asked for."""
+    """Holds the samples of a data set by split. A split is read when it is first asked for."""
 
     def __init__(self, config: Config) -> None:
         self.config, self.snapshot = config, take_snapshot(config)
         self._rows: dict[str, Columns] = {}
 
     def __getitem__(self, split: str) -> Columns:
+        """Returns the columns of a split: train, val or test."""
         if split not in self._rows:
             self._rows[split] = read_buckets(self.snapshot, split)
         return self._rows[split]
 
 
 class Study:
-    """A theta^S that the trainer trained, or finds trained.
+    """Trains a theta^S, or loads it if it is trained already, and predicts with it.
 
     Attributes:
-        rows: the samples by split. summary: of the trainer. val_auc: mean-domain AUC on validation rows.
+        rows: the samples by split.
+        summary: what the trainer returned.
+        val_auc: the mean-domain AUC of theta^S on validation rows.
     """
 
     def __init__(self, config: Config) -> None:
@@ -46,22 +49,24 @@ class Study:
         self.rows = Splits(config)
         path = model_path(config, shared_version(config, self.rows.snapshot.version))
         self.model, self.theta = load_theta(path, config)
-        self.val_auc = self.score(self.shared_logits("val"), "val")
+        self.val_auc = self.mean_domain_auc(self.shared_logits("val"), "val")
 
     def shared_logits(self, split: str) -> np.ndarray:
-        """The logits of theta^S, shape (rows,)."""
+        """Computes the logits of theta^S; shape (rows of the split,)."""
         return predict(self.model, self.theta, self.rows[split])
 
-    def score(self, logits: np.ndarray, split: str = "test") -> float:
-        """The mean-domain AUC of logits of all rows of `split`."""
+    def mean_domain_auc(self, logits: np.ndarray, split: str = "test") -> float:
+        """Computes the mean-domain AUC of logits for all rows of `split`."""
         return domain_auc(self.rows[split]["domain_id"], logits, self.rows[split]["label"]).mean
 
     def adapt(self, config: Config, split: str = "test") -> "Adaptation":
-        """Learns theta^i of every domain, for as many rounds as validation allows in its group of like size.
+        """Learns theta^i of every domain; validation chooses the rounds per group of domains of similar size.
 
-        As the jobs do, but over all domains at once, whether head or tail; and theta^i is not kept, for a thousand of
-        them are a thousand networks: the rows of `split` are scored after each round, and then the rounds are chosen.
+        The result equals that of the jobs, but head and tail domains are adapted alike, all at once. The domain offsets
+        are not stored, since a thousand of them take the memory of a thousand networks. So the rows of `split` are
+        scored after each round, before the rounds are chosen.
         """
+        settings = adaptation_settings(config)
         workers = Workers(config=config, snapshot=self.rows.snapshot, ranks=Ranks())
         adapter = gather_adapter(self.model, self.theta, workers)
         train_rows, rows = self.rows["train"], self.rows[split]
@@ -69,37 +74,37 @@ class Study:
         rounds_of = dict.fromkeys(np.unique(train_rows["domain_id"]).tolist(), len(turns))
         logits = np.stack([self.shared_logits(split)] * (len(turns) + 1))
         adapted = []
-        for one in adapter.adapt(train_rows, self.rows["val"], rounds_of, Keep.ALL):
-            own = rows["domain_id"] == one.domain_id
-            columns = {name: column[own] for name, column in rows.items()}
+        for domain in adapter.adapt(train_rows, self.rows["val"], rounds_of, Keep.ALL):
+            in_domain = rows["domain_id"] == domain.domain_id
+            columns = {name: column[in_domain] for name, column in rows.items()}
             for turn in turns:
-                specific = {one.domain_id: one.offsets[turn]}
-                logits[turn, own] = predict_adapted(self.model, self.theta, columns, specific, logits[0, own])
-            adapted.append(replace(one, offsets={}))
-        groups = size_groups(np.array([one.rows_train for one in adapted]), adaptation_settings(config).stop_group)
-        rounds = choose_rounds(groups, np.stack([one.val_auc for one in adapted]))
-        able = set(
-            self.rows.snapshot.domains.trainable(adaptation_settings(config).specific_min_rows).domain_id.tolist()
-        )
-        kept = {
-            one.domain_id: rounds[group] if one.domain_id in able else 0
-            for one, group in zip(adapted, groups.tolist(), strict=True)
+                offset = {domain.domain_id: domain.offsets[turn]}
+                logits[turn, in_domain] = predict_adapted(self.model, self.theta, columns, offset, logits[0, in_domain])
+            adapted.append(replace(domain, offsets={}))
+        groups = size_groups(np.array([domain.rows_train for domain in adapted]), settings.stop_group)
+        rounds_by_group = choose_rounds(groups, np.stack([domain.val_auc for domain in adapted]))
+        trainable = self.rows.snapshot.domains.trainable(settings.specific_min_rows)
+        trainable_ids = set(trainable.domain_id.tolist())
+        rounds = {
+            domain.domain_id: rounds_by_group[group] if domain.domain_id in trainable_ids else 0
+            for domain, group in zip(adapted, groups.tolist(), strict=True)
         }
-        turn_of_row = np.array([kept.get(domain, 0) for domain in rows["domain_id"].tolist()])
+        turn_of_row = np.array([rounds.get(domain_id, 0) for domain_id in rows["domain_id"].tolist()])
         return Adaptation(
-            rounds=kept,
-            val_auc=float(np.nanmean([one.val_auc[kept[one.domain_id]] for one in adapted])),
+            rounds=rounds,
+            val_auc=float(np.nanmean([domain.val_auc[rounds[domain.domain_id]] for domain in adapted])),
             logits=logits[turn_of_row, np.arange(len(turn_of_row))],
         )
 
 
 @dataclass
 class Adaptation:
-    """theta^i of all domains, as far as validation kept it.
+    """Holds the result of adapting all domains.
 
     Attributes:
-        rounds: by domain. val_auc: the mean-domain AUC of theta^S + theta^i on validation rows.
-        logits: of theta^S + theta^i, shape (rows of the split,).
+        rounds: the chosen number of rounds, by domain.
+        val_auc: the mean-domain AUC of theta^S + theta^i on validation rows.
+        logits: the logits of theta^S + theta^i; shape (rows of the split,).
     """
 
     rounds: dict[int, int]

@@ -1,6 +1,6 @@
-"""What a comparison says: means over domains and seeds, ranks, significance, by size. Pure functions on frames.
+"""Summarises a comparison: means over domains and seeds, ranks, significance, results by size of the domain.
 
-All take one row a data set, method, seed and domain (see `results.by_domain`), of one data set.
+All functions take the rows of one data set, one row per method, seed and domain (see `results.by_domain`).
 """
 
 import numpy as np
@@ -12,19 +12,24 @@ LARGEST = 10
 
 
 def overview(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a method, best first.
+    """Returns one row per method, the best first.
 
-    Columns: auc and auc_std (of mean-domain AUC, over seeds), weighted_auc (by rows), all_rows_auc, rank (the mean over
-    domains and seeds of the method's rank by AUC, 1 the best, ties at average rank), logloss (over rows), seeds, and p
-    (Wilcoxon's signed-rank test over domains against the best method; NaN for the best itself).
+    Columns:
+        auc, auc_std: mean and standard deviation over seeds of the mean-domain AUC.
+        weighted_auc: the same mean with domains weighted by rows.
+        all_rows_auc: the AUC over the rows of all domains at once.
+        rank: the mean over domains and seeds of the method's rank by AUC; 1 is the best, ties share their mean rank.
+        logloss: the mean over rows.
+        seeds: the number of seeds.
+        p: of Wilcoxon's signed-rank test over domains against the best method; NaN for the best itself.
     """
     defined = rows.dropna(subset="auc")
     by_seed = defined.groupby(["method", "seed"])
     mean = by_seed["auc"].mean()
-    weighted = by_seed[["auc", "rows"]].apply(lambda part: np.average(part["auc"], weights=part["rows"]))
+    weighted = by_seed[["auc", "rows"]].apply(lambda group: np.average(group["auc"], weights=group["rows"]))
     ranks = defined["auc"].groupby([defined["seed"], defined["domain_key"]]).rank(ascending=False)
     logloss = rows.groupby(["method", "seed"])[["logloss", "rows"]].apply(
-        lambda part: np.average(part["logloss"], weights=part["rows"])
+        lambda group: np.average(group["logloss"], weights=group["rows"])
     )
     table = pd.DataFrame(
         {
@@ -42,7 +47,7 @@ def overview(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def against_best(rows: pd.DataFrame, best: str) -> pd.Series:
-    """By method the p of equal AUC with the method `best`, paired by domain; a domain's AUC is its mean over seeds."""
+    """Returns by method the p of having the same AUC as `best`, paired by domain, on each domain's mean over seeds."""
     by_domain = rows.groupby(["domain_key", "method"])["auc"].mean().unstack()
     result = {}
     for method in by_domain:
@@ -52,22 +57,22 @@ def against_best(rows: pd.DataFrame, best: str) -> pd.Series:
 
 
 def by_size(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    """Mean AUC of the domains of a size (training rows), a row a method, and how many domains are of it."""
+    """Returns mean AUC by size of the domain in training rows: a row per method, a column per size."""
     defined = rows.dropna(subset="auc")
     columns = {}
     for low, high, name in SIZES:
-        part = defined[(defined["rows_train"] >= low) & (defined["rows_train"] < high)]
-        count = part["domain_key"].nunique()
+        of_size = defined[(defined["rows_train"] >= low) & (defined["rows_train"] < high)]
+        count = of_size["domain_key"].nunique()
         if count:
-            means = part.groupby(["method", "seed"])["auc"].mean().groupby("method").mean()
+            means = of_size.groupby(["method", "seed"])["auc"].mean().groupby("method").mean()
             columns[f"{name} rows ({count} domains)"] = means
     return pd.DataFrame(columns).reindex(order)
 
 
 def largest_domains(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    """AUC in the ten largest domains (table IX): a row a method, a column a domain, the largest first."""
+    """Returns AUC in the ten largest domains (table IX): a row per method, a column per domain, the largest first."""
     defined = rows.dropna(subset="auc")
     sizes = defined.groupby("domain_key")["rows_train"].max().sort_values(ascending=False, kind="stable")
     chosen = sizes.index[:LARGEST]
-    part = defined[defined["domain_key"].isin(chosen)]
-    return part.groupby(["method", "domain_key"])["auc"].mean().unstack()[list(chosen)].reindex(order)
+    largest = defined[defined["domain_key"].isin(chosen)]
+    return largest.groupby(["method", "domain_key"])["auc"].mean().unstack()[list(chosen)].reindex(order)

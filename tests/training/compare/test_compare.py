@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 
 from pipelines.evaluate import evaluate
 from training.compare import report, results, searches, summary
-from training.compare.plan import Cell, CompareConfig, DataSet, candidates, load_plan, pairs, works
+from training.compare.plan import Cell, CompareConfig, DataSet, candidates, load_plan, pairs, work_units
 from training.compare.run import compare
 from training.compare.study import Study
 from training.config import load_config
@@ -52,7 +52,7 @@ def test_methods_are_tried_with_every_model_and_further_pairs_once(write_plan):
 
 def test_methods_on_one_theta_are_one_work_and_the_first_seed_comes_first(write_plan):
     plan = load_plan(write_plan(methods=["dn", "joint", "mamdr", "dn_finetune"], seeds=[3, 4]))
-    found = [(work.seed, work.shared, work.specific) for work in works(plan)]
+    found = [(work.seed, work.shared, work.specific) for work in work_units(plan)]
     assert found == [
         (seed, *rest) for seed in (3, 4) for rest in (("dn", ("none", "dr", "finetune")), ("joint", ("none",)))
     ]
@@ -60,7 +60,7 @@ def test_methods_on_one_theta_are_one_work_and_the_first_seed_comes_first(write_
 
 def test_placeholders_are_filled_in(write_plan, tmp_path):
     source = {"config": "small.yaml", "settings": ["data.path={root}/log-{seed}"]}
-    [work] = works(load_plan(write_plan(data={"small": source}, seeds=[7])))
+    [work] = work_units(load_plan(write_plan(data={"small": source}, seeds=[7])))
     assert f"data.path={tmp_path}/root/small/seed-7/log-7" in work.settings
     assert f"root={tmp_path}/root/small/seed-7" in work.settings
 
@@ -71,7 +71,7 @@ def test_candidates_go_by_the_most_special_name(write_plan):
         "specific": {"default": ["c=1"], "finetune": ["c=2"], "separate": ["c=3"]},
     }
     plan = load_plan(write_plan(methods=["separate", "mamdr", "joint_finetune"], search=search))
-    found = {work.shared: work for work in works(plan)}
+    found = {work.shared: work for work in work_units(plan)}
     assert candidates(plan, found["dn"], "shared") == [["a=3", "b=1"], ["a=4"]]
     assert candidates(plan, found["joint"], "shared") == [["a=1"], ["a=2"]]
     assert candidates(plan, found["none"], "finetune") == [["c=3"]]
@@ -87,31 +87,31 @@ def test_a_search_is_known_by_what_it_depends_on_and_not_by_where_it_ran(write_p
     plan = plan_with()
     root = tmp_path / "root"
     (root / "search").mkdir(parents=True)
-    first, second = works(plan)
-    assert searches.chosen(plan, root, first) == {}
+    first, second = work_units(plan)
+    assert searches.chosen_settings(plan, root, first) == {}
     searches.save(plan, root, first, {"shared": {"chosen": ["a=2"], "tried": []}})
-    assert searches.chosen(plan, root, first) == {"shared": ["a=2"]}
+    assert searches.chosen_settings(plan, root, first) == {"shared": ["a=2"]}
     searches.save(plan, root, first, {"dr": {"chosen": ["c=2"], "tried": []}})
-    assert searches.chosen(plan, root, first) == searches.chosen(plan, root, second)
-    assert searches.chosen(plan, root, second) == {"shared": ["a=2"], "dr": ["c=2"]}
+    assert searches.chosen_settings(plan, root, first) == searches.chosen_settings(plan, root, second)
+    assert searches.chosen_settings(plan, root, second) == {"shared": ["a=2"], "dr": ["c=2"]}
 
-    searches.publish(root, tmp_path)
+    searches.export_searches(root, tmp_path)
     elsewhere = plan_with(root=str(tmp_path / "other"))
     (tmp_path / "other" / "search").mkdir(parents=True)
-    searches.take_over(tmp_path, tmp_path / "other")
-    work = next(works(elsewhere))
-    assert searches.chosen(elsewhere, tmp_path / "other", work) == {"shared": ["a=2"], "dr": ["c=2"]}
+    searches.import_searches(tmp_path, tmp_path / "other")
+    work = next(work_units(elsewhere))
+    assert searches.chosen_settings(elsewhere, tmp_path / "other", work) == {"shared": ["a=2"], "dr": ["c=2"]}
 
     more = {"shared": {"default": ["a=1", "a=2"]}, "specific": {"default": ["c=1", "c=3"]}}
     for changes, known in [({"search": more}, {"shared": ["a=2"]}), ({"settings": ["b=1"]}, {}), ({"seeds": [4]}, {})]:
         plan = plan_with(**changes)
-        assert searches.chosen(plan, root, next(works(plan))) == known
+        assert searches.chosen_settings(plan, root, next(work_units(plan))) == known
 
 
 def test_a_data_set_may_have_seeds_of_its_own(write_plan):
     data = {"small": {"config": "small.yaml"}, "large": {"config": "large.yaml", "seeds": [7]}}
     plan = load_plan(write_plan(data=data, seeds=[3, 4]))
-    assert [(work.data, work.seed) for work in works(plan)] == [("large", 7), ("small", 3), ("small", 4)]
+    assert [(work.data, work.seed) for work in work_units(plan)] == [("large", 7), ("small", 3), ("small", 4)]
 
 
 def test_a_run_may_be_of_some_data_sets_only(write_plan):
@@ -131,7 +131,7 @@ def test_a_run_may_be_of_some_data_sets_only(write_plan):
         ({"data": {}}, '"data" of .* is empty'),
         ({"publish": True}, '"publish" needs a folder'),
         ({"parallel": 0}, '"parallel" must be at least 1'),
-        ({"search": {"shared": {"default": ["a=1"], "dn": ["a=1", "a=2"]}}}, "as many candidates to each method"),
+        ({"search": {"shared": {"default": ["a=1"], "dn": ["a=1", "a=2"]}}}, "as many candidates for each method"),
         ({"mehtods": ["dn"]}, 'did you mean "methods"'),
         ({"data": {"small": {"confg": "x"}}}, 'did you mean "data.small.config"'),
     ],
@@ -218,7 +218,7 @@ def test_cells_of_before_a_column_was_added_are_read_and_taken_over(tmp_path):
     made = {"seconds": 1.0, "domains": domains, "date": date(2026, 11, 25)}
     pq.write_table(pa.Table.from_pylist([{**vars(cells[0]), **made}], schema=old), tmp_path / results.CELLS)
     table = tmp_path / "table"
-    results.take_over(tmp_path, table)
+    results.import_cells(tmp_path, table)
     results.append(table, [{**vars(cells[1]), "seconds": 1.0, "domains": domains, "all_rows_auc": 0.75}])
     assert results.by_domain(table, cells).set_index("seed")["all_rows_auc"].fillna(0).to_dict() == {0: 0, 1: 0.75}
 
@@ -228,7 +228,7 @@ def test_cells_with_other_settings_are_other_cells(tmp_path):
     cells = [Cell("small", "mlp+dn", 0, settings) for settings in ("old", "new")]
     for cell in cells:
         results.append(tmp_path / "table", [{**vars(cell), "seconds": 1.0, "domains": domains}])
-    assert results.finished(tmp_path / "table") == set(cells)
+    assert results.finished_cells(tmp_path / "table") == set(cells)
     assert len(results.by_domain(tmp_path / "table", cells[1:])) == 1
 
 
@@ -242,7 +242,7 @@ def test_the_rounds_that_are_chosen_are_those_that_are_scored(built, tmp_path, m
     adaptation = study.adapt(config, "val")
     able = study.rows.snapshot.domains.trainable(1).domain_id
     assert adaptation.rounds == {domain: rounds if domain in able else 0 for domain in range(12)}
-    assert study.score(adaptation.logits, "val") == pytest.approx(adaptation.val_auc, abs=1e-12)
+    assert study.mean_domain_auc(adaptation.logits, "val") == pytest.approx(adaptation.val_auc, abs=1e-12)
     assert np.array_equal(adaptation.logits, study.shared_logits("val")) == (rounds == 0)
 
 
