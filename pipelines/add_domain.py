@@ -1,11 +1,11 @@
-"""Serves new domains by the model that is there: theta^S stays, and theta^i is learned for the new domains alone.
+"""Adds new domains to an existing model without retraining it: theta^S stays, only the new domains are adapted.
 
     spark-submit pipelines/add_domain.py --config conf/ml_latest_small.yaml [key=value ...]
 
-The new rows of the log are added to the tables first, as build_domains.py does with data.incremental; ids stay. The
-model is the newest that was trained with these settings. Its tables get rows for the new ids, theta^i of the domains
-that it has is taken over bit by bit, and that of the new ones learned as dr_longtail.py does it. A job that was cut off
-goes on where it stopped.
+First adds the new rows of the log to the tables, as build_domains.py does with data.incremental; existing ids stay.
+Then extends the newest model that was trained with these settings: its tables get rows for the new ids, the offsets of
+existing domains are copied bit by bit, and those of new domains are learned as in dr_longtail.py. Run the same command
+again to resume an interrupted job.
 """
 
 import time
@@ -13,12 +13,12 @@ import time
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.dr_longtail import dr_longtail
 from pipelines.engine import tables
 from pipelines.engine.session import run_job
 from pipelines.samples.incremental.add_rows import add_rows
-from pipelines.serving.offset_table import copy_offsets
+from pipelines.tasks.adapt_tail import adapt_tail, require_adaptation
 from pipelines.tasks.model_key import ModelKey, latest_model_version
+from pipelines.tasks.offset_table import copy_offsets
 from training.artifacts.domain_parameters import written_domains
 from training.artifacts.model_folder import fetch_model
 from training.artifacts.model_names import model_path, shared_version
@@ -27,7 +27,6 @@ from training.artifacts.warm_start import extend_theta, newest_trained_version
 from training.config import Config
 from training.data.frozen_vectors import align_vectors
 from training.data.snapshot import take_snapshot
-from training.errors import UserError
 from training.files.mirror import mirror_of
 from training.frameworks.specific.adapter import copy_adapter
 
@@ -35,21 +34,20 @@ from training.frameworks.specific.adapter import copy_adapter
 def add_domain(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
-    if config.framework.specific == "none":
-        raise UserError(f"framework {config.framework.name} adds nothing by domain: set framework.name=mamdr")
+    require_adaptation(config)
     _newest_model(config, take_snapshot(config).version)
-    rows = add_rows(spark, config)
+    added = add_rows(spark, config)
     snapshot = take_snapshot(config)
     folder = model_path(config, shared_version(config, snapshot.version))
     if not is_stored(folder):
-        old = _newest_model(config, snapshot.version)
-        extend_theta(model_path(config, old.shared_version), folder, config, snapshot, align_vectors(config))
+        origin = _newest_model(config, snapshot.version)
+        extend_theta(model_path(config, origin.shared_version), folder, config, snapshot, align_vectors(config))
         mirror_of(config.root, folder).publish()
-    taken = _take_over(spark, config, snapshot.version)
-    learned = dr_longtail(spark, config)
+    copied = _copy_existing(spark, config, snapshot.version)
+    learned = adapt_tail(spark, config)
     return {
-        **{name: rows[name] for name in ("rows_in", "rows_kept", "rows_rejected", "rows_duplicate", "domains")},
-        "domains_taken_over": taken,
+        **{name: added[name] for name in ("rows_in", "rows_kept", "rows_rejected", "rows_duplicate", "domains")},
+        "domains_taken_over": copied,
         "domains_learned": learned["domains"],
         "model_version": ModelKey.find(config, snapshot.version).model_version,
         "table_version": snapshot.version,
@@ -58,25 +56,29 @@ def add_domain(spark: SparkSession, config: Config) -> dict:
 
 
 def _newest_model(config: Config, table_version: int) -> ModelKey:
-    """The model with these settings of this version of the tables, or of the newest before. Raises UserError."""
+    """Returns the newest model with these settings, up to this version of the samples. Raises UserError if none is."""
     stored = newest_trained_version(config, table_version)
     return ModelKey.find(config, table_version if stored is None else stored)
 
 
-def _take_over(spark: SparkSession, config: Config, table_version: int) -> int:
-    """Lets a model that has grown have what the one that it grew from has by domain; of how many domains it was."""
-    new = ModelKey.find(config, table_version)
-    origin = read_manifest(model_path(config, new.shared_version)).get("grown_from")
+def _copy_existing(spark: SparkSession, config: Config, table_version: int) -> int:
+    """Copies domain offsets, and what adaptation needs, from the model that this one was extended from.
+
+    Returns:
+        The number of domains copied; 0 if the model was not extended from another.
+    """
+    extended = ModelKey.find(config, table_version)
+    origin = read_manifest(model_path(config, extended.shared_version)).get("grown_from")
     if origin is None:
         return 0
-    old = latest_model_version(config, origin)
-    copy_adapter(fetch_model(config, old), model_path(config, new.model_version))
-    mirror_of(config.root, model_path(config, new.model_version)).publish()
+    origin_version = latest_model_version(config, origin)
+    copy_adapter(fetch_model(config, origin_version), model_path(config, extended.model_version))
+    mirror_of(config.root, model_path(config, extended.model_version)).publish()
     path = config.table("domain_parameters")
     parameters = tables.read(spark, path)
-    if not written_domains(path, new.model_version):
-        copy_offsets(parameters.where(F.col("model_version") == old), new)
-    return len(written_domains(path, old))
+    if not written_domains(path, extended.model_version):
+        copy_offsets(parameters.where(F.col("model_version") == origin_version), extended)
+    return len(written_domains(path, origin_version))
 
 
 if __name__ == "__main__":

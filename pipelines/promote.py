@@ -1,22 +1,24 @@
-"""Decides which model scoring reads: one that is no worse than what is served, or an earlier one.
+"""Promotes a model, so that scoring uses it: one that is no worse than the served model, or an earlier one.
 
     spark-submit pipelines/promote.py --config conf/ml_latest_small.yaml [key=value ...]
     spark-submit pipelines/promote.py --config ... promote.back_to=MODEL_VERSION
     spark-submit pipelines/promote.py --config ... promote.domain=KEY [promote.back_to=MODEL_VERSION]
 
-Settings are those that training/train.py ran with: they name the model. It is compared with the one that is served:
-both score the test rows of its own tables, by keys, in the domains that both know. If its mean-domain AUC is lower by
-more than promote.margin it is not promoted. A model that goes back is not compared. The table promotions keeps all
-decisions.
+Use the settings that training/train.py ran with: they name the model. The job compares it with the served model: both
+score the test rows of the new model's tables, matched by keys, in the domains that both know. The new model is not
+promoted if its mean-domain AUC is lower by more than promote.margin. promote.back_to promotes an earlier model again,
+without a comparison. The table promotions keeps all decisions.
 """
 
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.engine.rows import aggregate
 from pipelines.engine.session import persisting, run_job
 from pipelines.serving import promotions
 from pipelines.serving.promotions import Served
@@ -30,51 +32,62 @@ ALL = 2**31 - 1  # candidates of a request
 LOGIT = "ln(greatest(score, 1e-300)) - ln(greatest(1 - score, 1e-300))"
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Holds the mean-domain AUC of two models on the same rows. None: not compared, or no domain has both classes."""
+
+    new: float | None = None
+    served: float | None = None
+
+    def is_worse(self, margin: float) -> bool:
+        """Returns whether the new model's AUC is lower by more than `margin`."""
+        return self.new is not None and self.served is not None and self.new < self.served - margin
+
+
 def promote(spark: SparkSession, config: Config) -> dict:
     """Runs the whole job and returns its summary. Raises UserError."""
     start = time.monotonic()
-    domain, decisions = config.promote.domain, promotions.read(spark, config)
+    domain, back_to = config.promote.domain, config.promote.back_to
+    decisions = promotions.read(spark, config)
     before = promotions.of_domain(decisions, domain)
     if domain is not None and before is None:
         raise UserError("no model was promoted yet: promote one for all domains before promote.domain names one")
-    auc = auc_served = None
-    if config.promote.back_to is not None:
-        decision = promotions.find_decision(decisions, config.promote.back_to)
-        wanted = promotions.restore(spark, decision, domain, config)
+    if back_to is not None:
+        new = promotions.restore(spark, promotions.find_decision(decisions, back_to), domain, config)
     else:
-        wanted = promotions.find_newest(spark, config, domain)
-        _require_complete(spark, wanted)
-    _require_domain(spark, wanted)
-    if before is not None and config.promote.back_to is None:
+        new = promotions.find_newest(spark, config, domain)
+        _require_complete(spark, new)
+    _require_domain(spark, new)
+    comparison = Comparison()
+    if before is not None and back_to is None:
         served = promotions.restore(spark, before, domain, config)
         with persisting() as persist:
-            auc, auc_served = compare(spark, wanted, served, persist)
-    promoted = auc is None or auc >= auc_served - config.promote.margin
-    promotions.append(spark, wanted, promoted, auc, auc_served, config)
+            comparison = compare(spark, new, served, persist)
+    promoted = not comparison.is_worse(config.promote.margin)
+    promotions.append(spark, new, promoted, comparison.new, comparison.served, config)
+    version_before = None if before is None else before["model_version"]
     if not promoted:
         print(
-            f"not promoted: mean-domain AUC {auc:.4f} of {wanted.version} is more than {config.promote.margin} below "
-            f"the {auc_served:.4f} of {before['model_version']}, which stays",
+            f"not promoted: mean-domain AUC {comparison.new:.4f} of {new.version} is more than "
+            f"{config.promote.margin} below {comparison.served:.4f} of {version_before}, which is still served",
             file=sys.stderr,
         )
     return {
         "promoted": promoted,
         "domain": domain,
-        "model_version": wanted.version,
-        "model_version_before": before["model_version"] if before else None,
-        "mean_domain_auc": auc,
-        "mean_domain_auc_before": auc_served,
-        "table_version": wanted.key.table_version,
+        "model_version": new.version,
+        "model_version_before": version_before,
+        "mean_domain_auc": comparison.new,
+        "mean_domain_auc_before": comparison.served,
+        "table_version": new.key.table_version,
         "seconds": round(time.monotonic() - start, 3),
     }
 
 
-def compare(
-    spark: SparkSession, new: Served, served: Served, persist: Callable[[DataFrame], DataFrame]
-) -> tuple[float | None, float | None]:
-    """The mean-domain AUC of two models on the same rows, None where no domain has both classes.
+def compare(spark: SparkSession, new: Served, served: Served, persist: Callable[[DataFrame], DataFrame]) -> Comparison:
+    """Compares two models on the test rows of the tables of `new`.
 
-    The rows are the test rows of the tables of `new`, of its domain if it is for one, in domains that `served` knows.
+    Only domains that `served` knows are compared, and only the domain of `new` if it is for a single one.
     """
     users, items = (
         new.read(spark, f"{owner}s").select(F.col("id").alias(f"{owner}_id"), F.col("key").alias(owner))
@@ -86,34 +99,34 @@ def compare(
         rows = rows.where(F.col("domain") == new.domain)
     rows = persist(rows.join(users, "user_id").join(items, "item_id").select(*KEY_ORDER, LABEL))
     keys = rows.select(*KEY_ORDER).distinct()
-    ranked = [answer_requests(keys, one, ALL, persist).ranked for one in (new, served)]
     scores = [
-        one.select(
+        answer_requests(keys, model, ALL, persist).ranked.select(
             F.lit(name).alias("model"),
             F.col("domain_key").alias("domain"),
             F.col("user_key").alias("user"),
             F.col("item_key").alias("item"),
             F.expr(LOGIT).alias("logit"),
         )
-        for name, one in zip(("new", "served"), ranked, strict=True)
+        for name, model in (("new", new), ("served", served))
     ]
-    both = rows.join(persist(scores[0].unionByName(scores[1])), list(KEY_ORDER))
-    by_domain = auc_by(both, "domain").groupBy("domain_id").pivot("model", ["new", "served"]).agg(F.first("auc"))
-    return tuple(by_domain.where("new IS NOT NULL AND served IS NOT NULL").agg(F.avg("new"), F.avg("served")).first())
+    scored = rows.join(persist(scores[0].unionByName(scores[1])), list(KEY_ORDER))
+    by_domain = auc_by(scored, "domain").groupBy("domain_id").pivot("model", ["new", "served"]).agg(F.first("auc"))
+    in_both = by_domain.where("new IS NOT NULL AND served IS NOT NULL")
+    return Comparison(*aggregate(in_both, F.avg("new"), F.avg("served")))
 
 
-def _require_complete(spark: SparkSession, wanted: Served) -> None:
-    """Raises UserError if the model lacks theta^i of a domain that has rows to learn it from."""
-    if wanted.key.config.framework.specific != "none":
-        require_offsets(wanted.specific(spark), wanted.read(spark, "domains"), wanted.key)
+def _require_complete(spark: SparkSession, model: Served) -> None:
+    """Raises UserError if the model lacks the offsets of a domain that has training rows."""
+    if model.key.config.framework.specific != "none":
+        require_offsets(model.parameters(spark), model.read(spark, "domains"), model.key)
 
 
-def _require_domain(spark: SparkSession, wanted: Served) -> None:
-    """Raises UserError if the tables of the model do not have the domain that it is for."""
-    if wanted.domain is not None:
-        domains = wanted.read(spark, "domains")
-        if domains.where(F.col("domain_key") == wanted.domain).isEmpty():
-            raise UserError(f'promote.domain "{wanted.domain}" is not in table {wanted.key.config.table("domains")}')
+def _require_domain(spark: SparkSession, model: Served) -> None:
+    """Raises UserError if the tables of the model lack the domain that it is for."""
+    if model.domain is not None:
+        domains = model.read(spark, "domains")
+        if domains.where(F.col("domain_key") == model.domain).isEmpty():
+            raise UserError(f'promote.domain "{model.domain}" is not in table {model.key.config.table("domains")}')
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Trains inside a Spark cluster: what training/train.py does, its ranks being tasks of a Spark job.
+"""Trains inside a Spark cluster: the ranks of training/train.py are tasks of a Spark job.
 
     spark-submit --master spark://... --conf spark.default.parallelism=16 pipelines/train_on_spark.py --config ...
 
-There are spark.default.parallelism ranks. Their executors need this package installed, and ROOT where all can see it.
-Where the cluster has not as many cores free within HOROVOD_SPARK_START_TIMEOUT seconds (60), the job says so.
+spark.default.parallelism is the number of ranks. The executors need this package installed, and all of them must see
+ROOT. The job fails if that many cores are not free within HOROVOD_SPARK_START_TIMEOUT seconds (60 unless set).
 """
 
 import os
@@ -21,28 +21,31 @@ START_TIMEOUT = 60  # seconds
 
 
 def train_on_spark(spark: SparkSession, config: Config) -> dict:
-    """Runs all ranks, side by side, and returns the summary. Raises UserError."""
+    """Runs all ranks in parallel and returns the summary of rank 0. Raises UserError."""
     ranks = spark.sparkContext.defaultParallelism
-    patience = int(os.environ.get("HOROVOD_SPARK_START_TIMEOUT", START_TIMEOUT))
+    timeout = int(os.environ.get("HOROVOD_SPARK_START_TIMEOUT", START_TIMEOUT))
     try:
-        found = horovod.spark.run(
-            _attempt, args=(config,), num_proc=ranks, start_timeout=patience, use_gloo=True, verbose=0
+        results = horovod.spark.run(
+            _run_rank, args=(config,), num_proc=ranks, start_timeout=timeout, use_gloo=True, verbose=0
         )
     except TimeoutException:
         raise UserError(
-            f"the cluster had no {ranks} cores free within {patience} s, one for each rank: set "
+            f"the cluster had no {ranks} cores free within {timeout} s, one for each rank: set "
             "spark.default.parallelism to as many as it has, or HOROVOD_SPARK_START_TIMEOUT to wait longer"
         ) from None
-    mistakes = [mistake for _, mistake in found if mistake]
-    if mistakes:
-        raise UserError(mistakes[0])
-    summary, _ = found[0]
+    errors = [error for _, error in results if error]
+    if errors:
+        raise UserError(errors[0])
+    summary, _ = results[0]
     del summary["rank"]
     return summary
 
 
-def _attempt(config: Config) -> tuple[dict | None, str | None]:
-    """The summary of this rank, or what mistake of the user's kept it from one; the first rank knows it."""
+def _run_rank(config: Config) -> tuple[dict | None, str | None]:
+    """Trains as one rank. Returns its summary and None, or None and the user error that ended it.
+
+    Only the rank that reports a user error to the others returns its text.
+    """
     try:
         return train(config), None
     except UserError as error:

@@ -1,1 +1,1 @@
-"""Requests, promotions, and the quality of what is served."""
+"""Decides which model is served, answers requests by it, and exports it."""

@@ -13,9 +13,7 @@ from training.errors import UserError
 from training.files.atomic_write import atomic_write
 
 PACKAGE = "training"  # what a served model runs
-
-
-ENTRY = "serving/mlflow_model.py"  # in PACKAGE: the class that MLflow calls
+ENTRY = "serving/mlflow_model.py"  # in PACKAGE; defines the class that MLflow calls
 
 
 def save_model(path: Path, models: list[dict], config: Config) -> None:
@@ -25,10 +23,14 @@ def save_model(path: Path, models: list[dict], config: Config) -> None:
     except ImportError:
         raise UserError("MLflow, which export_model.py needs, is not installed: pip install mlflow") from None
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import Array
 
-    request = [ColSpec("string", "domain"), ColSpec("string", "user"), ColSpec(Array(DataType.string), "items")]
+    request: list[ColSpec | TensorSpec] = [
+        ColSpec("string", "domain"),
+        ColSpec("string", "user"),
+        ColSpec(Array(DataType.string), "items"),
+    ]
     root = str(config.folder())
     with atomic_write(path) as temporary, tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*An input example was not provided")

@@ -1,4 +1,4 @@
-"""The table promotions: which model is served, in all domains or in one."""
+"""Reads and appends the table promotions: which model is served, in all domains or in one."""
 
 import json
 from collections.abc import Iterable
@@ -19,11 +19,11 @@ from training.errors import UserError
 
 @dataclass(frozen=True)
 class Served:
-    """A model that answers for some domains, and the versions of the tables that it belongs to.
+    """Represents a model that answers for some domains, with the versions of the tables that it belongs to.
 
     Attributes:
-        domain: the key of the only domain that it answers for; None: all that no other model has.
-        versions: by table.
+        domain: the key of the only domain that it answers for. None: all domains without a model of their own.
+        versions: the version of each table, by name.
     """
 
     key: ModelKey
@@ -32,30 +32,32 @@ class Served:
 
     @property
     def version(self) -> str:
-        """What names theta^S in its state, and theta^i where there is one."""
+        """The name of theta^S in its state, with its domain offsets if the framework learns any."""
         key = self.key
         return f"{key.shared_version}.{key.state}" if key.config.framework.specific == "none" else key.model_version
 
     def read(self, spark: SparkSession, name: str) -> DataFrame:
-        """The table `name` as it was when the model was made."""
+        """Reads the table `name` in the version that the model belongs to."""
         return tables.read(spark, self.key.config.table(name), self.versions[name])
 
-    def specific(self, spark: SparkSession) -> DataFrame:
-        """The rows of domain_parameters of the model."""
+    def parameters(self, spark: SparkSession) -> DataFrame:
+        """Reads the rows of domain_parameters that belong to the model."""
         path = self.key.config.table("domain_parameters")
         return tables.read(spark, path).where(F.col("model_version") == self.version)
 
     @classmethod
     def of(cls, spark: SparkSession, key: ModelKey, domain: str | None = None) -> "Served":
-        """`key`, with the tables that it was trained on. Raises UserError if they are not there any more."""
+        """Returns the model `key` with the tables that it was trained on. Raises UserError if they no longer exist."""
         return cls(key, domain, published_builds.versions_with(spark, key.config, key.table_version))
 
 
 def find_served(spark: SparkSession, config: Config) -> list[Served]:
-    """What scoring reads: the promoted models, first the one for all domains; without any, that of `config`.
+    """Finds the models that scoring uses: the promoted ones, with that for all domains first.
+
+    If none is promoted, or `score.promoted` is false, it is the newest model with the settings of `config`.
 
     Raises:
-        UserError: there is no model, or the tables that it belongs to are not there.
+        UserError: there is no model, or its tables no longer exist.
     """
     promoted = current(read(spark, config)) if config.score.promoted else []
     if not promoted:
@@ -64,19 +66,22 @@ def find_served(spark: SparkSession, config: Config) -> list[Served]:
 
 
 def of_domain(decisions: Iterable[Row], domain: str | None) -> Row | None:
-    """The decision that holds in `domain`, or, where that is None, for all domains; None: none does."""
+    """Returns the promotion in force for `domain` (None: the global one), or None if there is none."""
     by_domain = {row["domain_key"]: row for row in current(decisions)}
     return by_domain.get(domain, by_domain.get(None))
 
 
 def find_newest(spark: SparkSession, config: Config, domain: str | None = None) -> Served:
-    """The model of `config` of the newest version of the tables.
+    """Finds the model with these settings that was trained on the newest version of the tables.
 
     Raises:
-        UserError: there is none, or it needs what a request has not.
+        UserError: there is no such model, or it reads a feature that a request cannot have.
     """
     for name in owned_by(config.data.features, "row"):
-        raise UserError(f'feature "{name}" is the value of a row of the log, and a request has none: leave it out')
+        raise UserError(
+            f'feature "{name}" is the value of a row of the log, and a request has none: '
+            "train a model without it to rank items"
+        )
     version = take_snapshot(config).version
     stored = newest_trained_version(config, version)
     if stored is not None and stored != version:
@@ -88,13 +93,15 @@ def find_newest(spark: SparkSession, config: Config, domain: str | None = None) 
 
 
 def read(spark: SparkSession, config: Config) -> list[Row]:
-    """All decisions, the oldest first."""
+    """Returns all decisions, the oldest first."""
     path = config.table("promotions")
     return tables.read(spark, path).orderBy("decided_at").collect() if tables.exists(spark, path) else []
 
 
 def current(decisions: Iterable[Row]) -> list[Row]:
-    """The decisions that hold, first that for all domains; `decisions` are in the order of time.
+    """Returns the promotions in force, with that for all domains first. `decisions` are ordered by time.
+
+    A promotion for all domains ends those of single domains.
 
     | domain_key | promoted | model |      | domain_key | model |
     | null       | true     | a     |  ->  | null       | b     |
@@ -103,27 +110,32 @@ def current(decisions: Iterable[Row]) -> list[Row]:
     | null       | false    | c     |
     | y          | true     | a     |
     """
-    holds: dict[str | None, Row] = {}
+    in_force: dict[str | None, Row] = {}
     for row in decisions:
         if row["promoted"]:
             if row["domain_key"] is None:
-                holds.clear()
-            holds[row["domain_key"]] = row
-    return list(holds.values())
+                in_force.clear()
+            in_force[row["domain_key"]] = row
+    return list(in_force.values())
 
 
 def append(
     spark: SparkSession, served: Served, promoted: bool, auc: float | None, auc_served: float | None, config: Config
 ) -> None:
-    """Adds a decision on `served`."""
-    own = served.key.config
+    """Appends the decision whether `served` is promoted.
+
+    Args:
+        auc: the mean-domain AUC of `served`; None if it was not compared.
+        auc_served: that of the model served before.
+    """
+    settings = served.key.config
     columns = {
         "domain_key": ("STRING", served.domain),
         "promoted": ("BOOLEAN", promoted),
-        "model": ("STRING", own.framework.name),
+        "model": ("STRING", settings.framework.name),
         "model_version": ("STRING", served.version),
         "table_version": ("BIGINT", served.key.table_version),
-        "settings": ("STRING", json.dumps(asdict(own))),
+        "settings": ("STRING", json.dumps(asdict(settings))),
         "mean_domain_auc": ("DOUBLE", auc),
         "mean_domain_auc_served": ("DOUBLE", auc_served),
     }
@@ -133,22 +145,26 @@ def append(
 
 
 def restore(spark: SparkSession, row: Row, domain: str | None, config: Config) -> Served:
-    """The model of a decision, for `domain`. Raises UserError if the model, or its tables, are not there any more."""
-    own = restore_config(json.loads(row["settings"]), config.root)
-    key = ModelKey.find(own, row["table_version"])
+    """Returns the model of a decision, to be served in `domain`.
+
+    Raises:
+        UserError: the model or its tables no longer exist, or its settings name another model now.
+    """
+    settings = restore_config(json.loads(row["settings"]), config.root)
+    key = ModelKey.find(settings, row["table_version"])
     served = Served.of(spark, key, domain)
     if served.version != row["model_version"]:
         raise UserError(
-            f"model {row['model_version']} was promoted, and what its settings name now is {served.version}: "
-            "it was trained on, or this code names models otherwise: promote it again"
+            f"model {row['model_version']} was promoted, but its settings name {served.version} now: it was trained "
+            "further, or this version of the code names models differently; promote it again"
         )
     return served
 
 
 def find_decision(decisions: list[Row], model_version: str) -> Row:
-    """The newest decision that promoted a model. Raises UserError if there is none."""
-    found = [row for row in decisions if row["promoted"] and row["model_version"] == model_version]
-    if not found:
-        known = dict.fromkeys(row["model_version"] for row in decisions if row["promoted"])
-        raise UserError(f"model {model_version} was not promoted: promote.back_to is one of {', '.join(known) or '-'}")
-    return found[-1]
+    """Returns the newest decision that promoted the model. Raises UserError if there is none."""
+    promoted = {row["model_version"]: row for row in decisions if row["promoted"]}
+    if model_version not in promoted:
+        choices = ", ".join(promoted) or "-"
+        raise UserError(f"model {model_version} was not promoted: promote.back_to is one of {choices}")
+    return promoted[model_version]

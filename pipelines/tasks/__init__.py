@@ -1,1 +1,1 @@
-"""What runs inside executors, with a model."""
+"""Works with a trained model on executors: adapts domains, scores samples, ranks requests."""

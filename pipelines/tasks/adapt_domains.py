@@ -1,4 +1,4 @@
-"""theta^i inside Spark tasks: whole buckets of rows in, rows about their domains out."""
+"""Adapts domains inside Spark tasks, a bucket at a time."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -17,7 +17,7 @@ from training.distributed.device import use_cpu
 from training.frameworks.specific.adapter import AdaptedDomain, Adapter, Keep
 from training.parameters.shared import SharedParameters
 
-ROWS_PER_MESSAGE = 32  # a row of domain_parameters has the size of a network
+ROWS_PER_MESSAGE = 32  # a row of domain_parameters is as large as a network
 
 
 def map_domains(
@@ -29,14 +29,14 @@ def map_domains(
     to_row: Callable[[AdaptedDomain, int, SharedParameters], dict],
     schema: pa.Schema,
 ) -> DataFrame:
-    """Adapts the domains in `rounds`, a bucket after the other, many buckets side by side.
+    """Adapts the domains in `rounds` and returns one row a domain. Tasks work on different buckets in parallel.
 
     Args:
-        rows: samples; only those of `buckets` are read.
-        rounds: how many rounds, by domain.
-        keep: the rounds after which theta^i is returned.
-        to_row: makes an output row of (adapted domain, its bucket, theta^S).
-        schema: of the output rows.
+        rows: the samples; only those of `buckets` are read.
+        rounds: the number of rounds, by domain.
+        keep: the rounds whose offsets are returned.
+        to_row: makes an output row from an adapted domain, its bucket and theta^S.
+        schema: the columns of the output rows.
     """
 
     names = key.schema.columns
@@ -54,9 +54,9 @@ def map_domains(
                 sorted_columns(of_bucket.filter(pc.equal(of_bucket["split"], split)), names)
                 for split in ("train", "val")
             )
-            adapted = adapter.adapt(train, val, rounds, keep)
-            made = (to_row(one, bucket, adapter.theta) for one in adapted)
-            while message := list(islice(made, ROWS_PER_MESSAGE)):
+            adapted_domains = adapter.adapt(train, val, rounds, keep)
+            output = (to_row(adapted, bucket, adapter.theta) for adapted in adapted_domains)
+            while message := list(islice(output, ROWS_PER_MESSAGE)):
                 yield from pa.Table.from_pylist(message, schema=schema).to_batches()
 
     chosen = rows.where(F.col("bucket").isin(list(buckets)) & F.col("split").isin("train", "val"))
@@ -69,5 +69,6 @@ def map_domains(
 
 
 def open_adapter(key: ModelKey) -> Adapter:
+    """Opens what the model's folder holds for adaptation: theta^S, and the rows of helper domains."""
     folder = fetch_model(key.config, key.model_version)
     return Adapter.load(folder, *open_theta(key), adaptation_settings(key.config))

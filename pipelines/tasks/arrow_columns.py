@@ -9,6 +9,9 @@ from training.data.columns import Columns, to_array
 
 
 def sorted_columns(table: pa.Table, names: Sequence[str]) -> Columns:
-    """Some columns, sorted as the trainer's feed sorts them; those of lists of one length have shape (rows, length)."""
+    """Returns the columns `names`, with rows in the order in which the trainer reads them.
+
+    A column of lists, all of one length, gets the shape (rows, length).
+    """
     table = table.select(names).sort_by([(name, "ascending") for name in ROW_ORDER])
     return {name: to_array(table[name].combine_chunks()) for name in names}

@@ -15,16 +15,22 @@ from training.parameters.shared import SharedParameters
 
 @dataclass(frozen=True)
 class ModelKey:
-    """What a task needs to open a model by itself."""
+    """Holds what a task needs to open a trained model by itself.
+
+    Attributes:
+        table_version: the version of the samples that the model belongs to.
+        state: the state of theta^S, for instance its best epoch; see training/artifacts/model_names.py.
+        schema: the columns that the model reads.
+    """
 
     config: Config
     table_version: int
-    state: str  # of theta^S, see training/artifacts/model_names.py
+    state: str
     schema: Schema
 
     @classmethod
     def find(cls, config: Config, table_version: int) -> "ModelKey":
-        """The trained model of these settings. Raises UserError if there is none."""
+        """Returns the key of the model trained with these settings. Raises UserError if there is no such model."""
         manifest = read_manifest(fetch_model(config, shared_version(config, table_version)))
         key = cls(config, table_version, state_of(manifest), Schema.from_json(manifest["schema"]))
         fetch_model(config, key.model_version)
@@ -32,25 +38,30 @@ class ModelKey:
 
     @property
     def shared_version(self) -> str:
+        """The name of theta^S, and of its folder."""
         return shared_version(self.config, self.table_version)
 
     @property
     def model_version(self) -> str:
+        """The name of theta^S in this state with its domain offsets; the `model_version` of domain_parameters."""
         return specific_version(self.config, self.shared_version, self.state)
 
 
 def latest_model_version(config: Config, shared: str) -> str:
-    """The name of model `shared`, as it is now, with its theta^i."""
+    """Returns the `model_version` in domain_parameters that belongs to the current state of the model `shared`."""
     return specific_version(config, shared, state_of(read_manifest(fetch_model(config, shared))))
 
 
-_open: dict[tuple[Path, str], tuple[nn.Module, SharedParameters]] = {}
+_opened: dict[tuple[Path, str], tuple[nn.Module, SharedParameters]] = {}
 
 
 def open_theta(key: ModelKey) -> tuple[nn.Module, SharedParameters]:
-    """The module and theta^S of a model, opened once in a Python process; a run that went on is another model."""
+    """Returns the module and theta^S of a model, and keeps them open for later tasks of this process.
+
+    A model that has been trained further counts as another model.
+    """
     name = (model_path(key.config, key.shared_version), key.state)
-    if name not in _open:
-        _open.clear()
-        _open[name] = load_theta(fetch_model(key.config, key.shared_version), key.config)
-    return _open[name]
+    if name not in _opened:
+        _opened.clear()
+        _opened[name] = load_theta(fetch_model(key.config, key.shared_version), key.config)
+    return _opened[name]

@@ -1,4 +1,4 @@
-"""Inside Spark tasks: requests (a user in a domain) and candidates in, the best items of each request out."""
+"""Ranks candidates inside Spark tasks: for each request, the best items for a user in a domain."""
 
 import numpy as np
 import pyarrow as pa
@@ -20,18 +20,18 @@ RANKED = (
 
 
 def rank_requests(requests: DataFrame, domains: DataFrame, key: ModelKey, top_k: int) -> DataFrame:
-    """The `top_k` best candidates of each request.
+    """Ranks the candidates of each request and keeps the `top_k` best.
 
     Args:
         requests: bucket, part, domain_id, domain (its key), user (key), user_id (-1: unknown), the features of users.
-        domains: bucket, part, domain_id; rounds, dense, embeddings as in domain_parameters, null where it has no row.
-            One row for each domain of the requests in a bucket.
+        domains: bucket, part, domain_id, and rounds, dense, embeddings as in domain_parameters: null for a domain
+            without a row. One row per bucket for each domain of the requests.
 
-        One of the two has candidates too: arrays of structs of item (key), item_id (-1: unknown) and the features of
-        items, by key; those in `domains` are for all requests of a domain.
+        One of the two also has candidates: arrays, sorted by key, of structs of item (key), item_id (-1: unknown) and
+        the features of items. Candidates in `domains` apply to all requests of the domain.
 
     Returns:
-        A row a request and item, as in RANKED.
+        One row per request and item, as in RANKED.
     """
     schema, dtype = key.schema, adaptation_settings(key.config).specific_dtype
 
@@ -39,20 +39,20 @@ def rank_requests(requests: DataFrame, domains: DataFrame, key: ModelKey, top_k:
         use_cpu(threads=1)
         model, theta = open_theta(key)
 
-        def rank_domain(number: int, row: dict) -> pa.Table:
-            specific = from_row(row, theta, dtype)
+        def rank_domain(index: int, row: dict) -> pa.Table:
+            offset = from_row(row, theta, dtype)
 
             def logits_of(columns: Columns) -> np.ndarray:
                 features = to_features(columns, theta.like.device)
-                return domain_logits(model, theta, specific, features).double().cpu().numpy()
+                return domain_logits(model, theta, offset, features).double().cpu().numpy()
 
-            asking = requests.filter(pc.equal(requests["domain_id"], row["domain_id"]))
-            lists = asking if CANDIDATES in asking.column_names else domains.slice(number, 1)
-            ranked = rank_items(asking, lists[CANDIDATES].combine_chunks(), schema, logits_of, top_k)
-            return ranked.append_column("specific", pa.array([specific is not None] * len(ranked)))
+            of_domain = requests.filter(pc.equal(requests["domain_id"], row["domain_id"]))
+            owner = of_domain if CANDIDATES in of_domain.column_names else domains.slice(index, 1)
+            ranked = rank_items(of_domain, owner[CANDIDATES].combine_chunks(), schema, logits_of, top_k)
+            return ranked.append_column("specific", pa.array([offset is not None] * len(ranked)))
 
         parameters = domains.select(["domain_id", "rounds", "dense", "embeddings"]).to_pylist()
-        return pa.concat_tables([rank_domain(number, row) for number, row in enumerate(parameters)])
+        return pa.concat_tables([rank_domain(index, row) for index, row in enumerate(parameters)])
 
     group = ("bucket", "part")
     return requests.groupBy(*group).cogroup(domains.groupBy(*group)).applyInArrow(rank_group, RANKED)

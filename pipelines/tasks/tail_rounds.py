@@ -22,50 +22,55 @@ from training.parameters.shared import SharedParameters
 PILOT = pa.schema([("domain_id", pa.int32()), ("val_auc", pa.list_(pa.float64()))])
 
 
-def load_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int]:
-    """The rounds that each of the domains keeps; chosen by the first job of a model, then read from its folder.
+def load_rounds(rows: DataFrame, trainable: Domains, key: ModelKey) -> dict[int, int]:
+    """Returns how many rounds each of the domains `trainable` keeps.
 
-    A domain that is new since then keeps as many as that of the most like size.
+    The first job of a model chooses them and writes rounds.json to the model's folder; later jobs read that file. A
+    domain that is newer than the file keeps as many rounds as the domain of the nearest size.
     """
     path = model_path(key.config, key.model_version) / "rounds.json"
     if not path.exists():
-        chosen = _choose_rounds(rows, able, key) if len(able) else {}
-        with atomic_write(path) as aside:
-            aside.write_text(json.dumps(chosen))
+        chosen = _choose_rounds(rows, trainable, key) if len(trainable) else {}
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(chosen))
         mirror_of(key.config.root, path.parent).publish()
-    kept = {int(domain): rounds for domain, rounds in json.loads(path.read_text()).items()}
-    known = np.isin(able.domain_id, list(kept))
-    if known.any():
-        for domain, size in zip(able.domain_id[~known].tolist(), able.rows_train[~known].tolist(), strict=True):
-            nearest = np.abs(able.rows_train[known] - size).argmin()
-            kept[domain] = kept[int(able.domain_id[known][nearest])]
-    return kept
+    rounds_of = {int(domain): rounds for domain, rounds in json.loads(path.read_text()).items()}
+    chosen_before = np.isin(trainable.domain_id, list(rounds_of))
+    if chosen_before.any():
+        ids, sizes = trainable.domain_id[chosen_before], trainable.rows_train[chosen_before]
+        new = trainable.where(~chosen_before)
+        for domain, size in zip(new.domain_id.tolist(), new.rows_train.tolist(), strict=True):
+            rounds_of[domain] = rounds_of[int(ids[np.abs(sizes - size).argmin()])]
+    return rounds_of
 
 
-def _choose_rounds(rows: DataFrame, able: Domains, key: ModelKey) -> dict[int, int]:
-    """Lets a pilot of each group of like size, `framework.stop_group` domains or so, try all rounds.
+def _choose_rounds(rows: DataFrame, trainable: Domains, key: ModelKey) -> dict[int, int]:
+    """Adapts a pilot of each group of domains of similar size, in all rounds, and scores it on validation rows.
 
-    The group keeps the rounds that serve its pilot best on validation rows.
+    A pilot has `framework.stop_group` domains. Each group keeps the number of rounds that is best for its pilot.
     """
     settings = adaptation_settings(key.config)
-    stop_group, most = settings.stop_group, len(settings.rounds)
-    groups = size_groups(able.rows_train, stop_group)
-    draws = hash_keys(key.config.seed, able.domain_id)
-    pilot = np.zeros(len(groups), bool)
+    pilot_size, most = settings.stop_group, len(settings.rounds)
+    groups = size_groups(trainable.rows_train, pilot_size)
+    draws = hash_keys(key.config.seed, trainable.domain_id)
+    in_pilot = np.zeros(len(groups), bool)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
-        pilot[members[np.argsort(draws[members])][:stop_group]] = True
-    tried = dict.fromkeys(able.domain_id[pilot].tolist(), most)
-    print(f"theta^i: {len(tried)} of {len(groups)} tail domains that can learn try {most} rounds", file=sys.stderr)
+        in_pilot[members[np.argsort(draws[members])][:pilot_size]] = True
+    pilot = trainable.where(in_pilot)
+    print(f"adaptation: trying {most} rounds on {len(pilot)} of {len(groups)} trainable tail domains", file=sys.stderr)
 
     def to_row(adapted: AdaptedDomain, bucket: int, theta: SharedParameters) -> dict:
         return {"domain_id": adapted.domain_id, "val_auc": adapted.val_auc.tolist()}
 
-    buckets = np.unique(able.first_bucket[pilot]).tolist()
-    scored = map_domains(rows, tried, buckets, key, Keep.NONE, to_row, PILOT).toPandas().sort_values("domain_id")
-    place = np.searchsorted(able.domain_id, scored["domain_id"].to_numpy())
-    kept = choose_rounds(groups[place], np.stack(scored["val_auc"]))
-    for group in np.unique(groups):
-        largest = able.rows_train[groups == group].max()
-        print(f"theta^i: domains of up to {largest} training rows keep {kept.get(group, 0)} rounds", file=sys.stderr)
-    return {int(d): kept.get(group, 0) for d, group in zip(able.domain_id, groups.tolist(), strict=True)}
+    rounds, buckets = dict.fromkeys(pilot.domain_id.tolist(), most), np.unique(pilot.first_bucket).tolist()
+    scored = map_domains(rows, rounds, buckets, key, Keep.NONE, to_row, PILOT).toArrow().sort_by("domain_id")
+    row_index = np.searchsorted(trainable.domain_id, scored["domain_id"].to_numpy())
+    kept_rounds = choose_rounds(groups[row_index], np.array(scored["val_auc"].to_pylist()))
+    for group in np.unique(groups).tolist():
+        largest, kept = trainable.rows_train[groups == group].max(), kept_rounds.get(group, 0)
+        print(f"adaptation: domains of up to {largest} training rows keep {kept} rounds", file=sys.stderr)
+    return {
+        domain: kept_rounds.get(group, 0)
+        for domain, group in zip(trainable.domain_id.tolist(), groups.tolist(), strict=True)
+    }

@@ -1,7 +1,8 @@
-"""Life with a log that grows: new domains are served, days are learned, and what need not change does not."""
+"""Models of a growing log: new domains and new days are learned, and everything else stays as it was."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,13 +19,26 @@ from pipelines.score import score
 from tests.support.settings import FRAMEWORK
 from training.artifacts.model_names import model_path, shared_version
 from training.artifacts.model_store import load_theta
-from training.config import load_config
+from training.config import Config, load_config
 from training.data.snapshot import take_snapshot
 from training.errors import UserError
 from training.list_models import list_models
 from training.train import train
 
-PAIR = ("domain_key", "user_key", "item_key")
+KEYS = ("domain_key", "user_key", "item_key")
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log whose tables are built, the config of its model, and the model's scores once it is trained."""
+
+    config: Config
+    folder: Path
+    scores: dict
+
+    def add(self, rows):
+        """Adds a file of rows to the log."""
+        write_log(self.folder, "2.csv", rows)
 
 
 def write_log(folder, name, rows):
@@ -38,7 +52,7 @@ def rows_of(domain, count, users=12, items=9):
 
 
 def config_of(folder, model="mlp"):
-    """Of a log and its tables in `folder`, where it lies as config.yaml."""
+    """Writes config.yaml to `folder`, for a log and tables there, and loads it."""
     file = folder / "config.yaml"
     settings = {
         "root": str(folder / "root"),
@@ -55,7 +69,7 @@ def config_of(folder, model="mlp"):
 
 @pytest.fixture(scope="module")
 def built(spark, tmp_path_factory):
-    """A folder with a log of three domains, one of them a head, and its tables."""
+    """A folder with a log of three domains, one of them a head domain, and its tables."""
     folder = tmp_path_factory.mktemp("built")
     (folder / "log").mkdir()
     write_log(folder / "log", "1.csv", [*rows_of("large", 90), *rows_of("middle", 30), *rows_of("small", 20)])
@@ -64,41 +78,42 @@ def built(spark, tmp_path_factory):
 
 
 @pytest.fixture
-def served(built, tmp_path):
-    """The config of a copy of these tables, and its log."""
+def untrained(built, tmp_path):
+    """A copy of the built log, without a model."""
     shutil.copytree(built, tmp_path, dirs_exist_ok=True)
-    return config_of(tmp_path), tmp_path / "log"
+    return Log(config_of(tmp_path), tmp_path / "log", {})
 
 
 @pytest.fixture(scope="module")
 def adapted(spark, built, keep_rounds, tmp_path_factory):
-    """(a folder with these tables and a model of them, whose backbone has towers of the domains; its scores)."""
+    """A copy of the built log with a model, whose backbone has a tower for each domain."""
     folder = tmp_path_factory.mktemp("adapted")
     shutil.copytree(built, folder, dirs_exist_ok=True)
     config = config_of(folder, "shared_bottom")
     train(config)
     keep_rounds(config)
     dr_longtail(spark, config)
-    return folder, scores(spark, config)
+    return Log(config, folder / "log", scores(spark, config))
 
 
 @pytest.fixture
-def modelled(adapted, tmp_path):
-    """The config of a copy of these, its log, and its scores."""
-    shutil.copytree(adapted[0], tmp_path, dirs_exist_ok=True)
-    return config_of(tmp_path, "shared_bottom"), tmp_path / "log", adapted[1]
+def trained(adapted, tmp_path):
+    """A copy of `adapted`, to be changed by a test."""
+    shutil.copytree(adapted.folder.parent, tmp_path, dirs_exist_ok=True)
+    return Log(config_of(tmp_path, "shared_bottom"), tmp_path / "log", adapted.scores)
 
 
 def scores(spark, config):
+    """Scores, and returns (score, specific) by the keys of domain, user and item."""
     score(spark, config)
-    found = tables.read(spark, config.table("scores")).collect()
-    return {tuple(row[name] for name in PAIR): (row["score"], row["specific"]) for row in found}
+    rows = tables.read(spark, config.table("scores")).collect()
+    return {tuple(row[name] for name in KEYS): (row["score"], row["specific"]) for row in rows}
 
 
-def test_new_domain_is_learned_and_the_scores_of_the_others_stay_bit_by_bit(spark, modelled):
-    config, log, before = modelled
+def test_new_domain_is_learned_and_scores_of_the_others_stay(spark, trained):
+    config, before = trained.config, trained.scores
     assert {specific for _, specific in before.values()} == {True, False}
-    write_log(log, "2.csv", [*rows_of("new", 25, users=15), ("middle", "newcomer", "middle 1", 1)])
+    trained.add([*rows_of("new", 25, users=15), ("middle", "newcomer", "middle 1", 1)])
     summary = add_domain(spark, config)
     assert (summary["domains_taken_over"], summary["domains_learned"], summary["domains"]) == (3, 1, 4)
     after = scores(spark, config)
@@ -111,14 +126,14 @@ def test_new_domain_is_learned_and_the_scores_of_the_others_stay_bit_by_bit(spar
     assert evaluate(spark, config)["models"]["joint_dr"]["domains_scored"] > 0
 
 
-def test_job_that_is_cut_off_again_and_again_goes_on(spark, modelled, monkeypatch):
-    config, log, before = modelled
-    write_log(log, "2.csv", rows_of("new", 25))
+def test_interrupted_job_resumes_after_each_step(spark, trained, monkeypatch):
+    config, before = trained.config, trained.scores
+    trained.add(rows_of("new", 25))
 
     def fail(*_):
         raise OSError("no space left")
 
-    for step in ("extend_theta", "_take_over", "dr_longtail"):
+    for step in ("extend_theta", "_copy_existing", "adapt_tail"):
         with monkeypatch.context() as patch:
             patch.setattr(job, step, fail)
             with pytest.raises(OSError, match="no space left"):
@@ -129,10 +144,10 @@ def test_job_that_is_cut_off_again_and_again_goes_on(spark, modelled, monkeypatc
     assert {pair: after[pair] for pair in before} == before
 
 
-def test_without_a_model_nothing_is_added(spark, served):
-    config, log = served
-    other = load_config(str(log.parent / "config.yaml"), ["seed=7"])
-    write_log(log, "2.csv", rows_of("new", 25))
+def test_nothing_is_added_without_a_model(spark, untrained):
+    config = untrained.config
+    other = load_config(str(untrained.folder.parent / "config.yaml"), ["seed=7"])
+    untrained.add(rows_of("new", 25))
     version = tables.version(config.table("samples"))
     with pytest.raises(UserError, match=r"model .* does not exist: run training/train.py"):
         add_domain(spark, other)
@@ -143,12 +158,12 @@ def stored_theta(config):
     return load_theta(model_path(config, shared_version(config, take_snapshot(config).version)), config)[1].trained()
 
 
-def test_warm_start_goes_on_from_the_last_model_and_only_changed_domains_are_learned_again(spark, served, keep_rounds):
-    """At a rate of next to nothing, so that what training starts from is what it ends with."""
-    config, log = served
+def test_warm_start_adapts_only_changed_domains_again(spark, untrained, keep_rounds):
+    """Trains at a tiny rate, so that the parameters stay where training starts."""
+    config = untrained.config
     settings = ["framework.refresh_share=0.2", "framework.inner_lr=1e-12"]
     first_day, daily = (
-        load_config(str(log.parent / "config.yaml"), [*settings, f"training.warm_start={warm}"])
+        load_config(str(untrained.folder.parent / "config.yaml"), [*settings, f"training.warm_start={warm}"])
         for warm in ("false", "true")
     )
     train(first_day)
@@ -157,7 +172,7 @@ def test_warm_start_goes_on_from_the_last_model_and_only_changed_domains_are_lea
     first = stored_theta(first_day)
     read = tables.read(spark, config.table("domain_parameters"))
     old = {row["domain_id"]: row for row in read.collect()}
-    write_log(log, "2.csv", [*rows_of("small", 33), ("new", "newcomer", "new 1", 1), ("new", "newcomer", "new 2", 0)])
+    untrained.add([*rows_of("small", 33), ("new", "newcomer", "new 1", 1), ("new", "newcomer", "new 2", 0)])
     build(spark, replace(daily, data=replace(daily.data, incremental=True)))
     train(daily)
     keep_rounds(daily, [1])

@@ -135,7 +135,7 @@ def test_comparison_table_is_aligned_and_sorted():
 
 
 def test_metrics_match_the_forward_pass_of_the_trainer(spark, built, keep_rounds, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("pipelines.tasks.score_samples.DOMAINS_AT_A_TIME", 2)  # buckets are scored in parts
+    monkeypatch.setattr("pipelines.tasks.score_samples.DOMAINS_PER_TASK", 2)  # buckets are scored in parts
     config = built.config(built.copy(tmp_path), "framework.name=joint_dr")
     train(config)
     keep_rounds(config)

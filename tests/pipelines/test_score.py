@@ -1,4 +1,4 @@
-"""Batch scoring: the ranking is that of the trainer's own forward pass, and what is not known is served and counted."""
+"""Batch scoring: rankings equal those of the trainer's forward pass; unknown users and items are served and counted."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from training.train import train
 
 @pytest.fixture(scope="module")
 def scored(spark, built, keep_rounds, tmp_path_factory):
-    """A model with theta^i of some domains, and its config."""
+    """The config of a model with offsets of some domains."""
     config = built.config(built.copy(tmp_path_factory.mktemp("score")), "framework.name=joint_dr", "score.top_k=3")
     train(config)
     keep_rounds(config)
@@ -36,7 +36,7 @@ def domains_of(config):
 
 
 def trainers_scores(spark, config, rows):
-    """The probability of each (domain_key, user_key, item_key), by the functions that evaluation uses."""
+    """The scores of (domain, user, item) keys by the functions of evaluation, and the domains that have offsets."""
     key = ModelKey.find(config, take_snapshot(config).version)
     model, theta = open_theta(key)
     ids = [domains_of(config), keys_of(config, "users"), keys_of(config, "items")]
@@ -53,7 +53,7 @@ def trainers_scores(spark, config, rows):
     return 1 / (1 + np.exp(-logits.astype(float))), {domain_key for domain_key, d in ids[0].items() if d in specific}
 
 
-def test_every_user_gets_the_best_items_of_each_of_his_domains(spark, scored):
+def test_every_user_gets_the_best_items_in_each_of_their_domains(spark, scored):
     summary = score(spark, scored)
     rows = spark.read.format("delta").load(scored.table("scores")).collect()
     samples = (
@@ -95,7 +95,7 @@ def test_every_user_gets_the_best_items_of_each_of_his_domains(spark, scored):
 
 @pytest.fixture
 def requested(spark, scored, built, tmp_path):
-    """Scores some requests with `settings` and returns the summary and the rows."""
+    """A function that scores requests and returns the summary and the rows."""
 
     def run(rows, schema, *settings):
         path = str(tmp_path / "requests")
@@ -107,7 +107,7 @@ def requested(spark, scored, built, tmp_path):
     return run
 
 
-def test_given_candidates_alone_are_ranked_and_what_is_unknown_is_served_and_counted(spark, scored, requested):
+def test_listed_items_are_ranked_and_unknown_keys_counted(spark, scored, requested):
     items = sorted(keys_of(scored, "items"))[:4]
     rows = [("domain 0", "1", item) for item in [*items, "new item"]]
     rows += [("domain 7", "new user", items[0]), ("domain 99", "1", items[0]), (None, "1", items[0]), rows[0]]
@@ -152,13 +152,13 @@ def test_requests_that_cannot_be_read_are_a_mistake_in_one_line(requested, rows,
         requested(rows, schema)
 
 
-def test_a_missing_table_of_requests_is_named(spark, scored, built, tmp_path):
+def test_error_names_a_missing_table_of_requests(spark, scored, built, tmp_path):
     config = built.config(f"root={scored.root}", "framework.name=joint_dr", f"score.requests={tmp_path}/none")
     with pytest.raises(UserError, match="none does not exist: set score.requests"):
         score(spark, config)
 
 
-def test_pairs_are_cut_between_requests(monkeypatch):
+def test_batches_of_pairs_hold_whole_requests(monkeypatch):
     monkeypatch.setattr("training.serving.ranking.PREDICT_ROWS", 4)
     for lengths, requests in ((np.array([2, 1, 5, 2]), 4), (np.array([3]), 4)):
         whole = np.repeat(lengths, requests) if len(lengths) == 1 else lengths
@@ -170,6 +170,6 @@ def test_pairs_are_cut_between_requests(monkeypatch):
         assert item.tolist() == [first[r] + k for r in range(requests) for k in range(whole[r])]
 
 
-def test_of_equal_logits_the_first_is_best():
+def test_first_of_equal_logits_ranks_higher():
     place, row = best_of_each(np.array([0, 0, 0, 1]), np.array([0.3, 0.7, 0.3, 0.2]), 2)
     assert (place.tolist(), row.tolist()) == ([0, 1, 0], [1, 0, 3])

@@ -1,4 +1,4 @@
-"""What MLflow is told of a model, and that nothing depends on it."""
+"""Tracking: MLflow gets the settings and figures of a model, and no run fails without MLflow."""
 
 import sys
 
@@ -14,7 +14,7 @@ from training.train import train
 
 @pytest.fixture
 def tracked(built, tmp_path, monkeypatch):
-    """A function (*settings) -> config of a new root whose runs go to MLflow's local store."""
+    """A function (*settings) -> config of a new root, whose runs are tracked in MLflow's local store."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
     root = built.copy(tmp_path)
@@ -23,11 +23,11 @@ def tracked(built, tmp_path, monkeypatch):
 
 def runs_of(config):
     client = mlflow.MlflowClient(f"sqlite:///{config.root}/mlflow.db")
-    [experiment] = [one for one in client.search_experiments() if one.name != "Default"]
+    [experiment] = [each for each in client.search_experiments() if each.name != "Default"]
     return client, client.search_runs([experiment.experiment_id])
 
 
-def test_a_model_is_one_run_with_settings_epochs_test_figures_and_the_report(spark, tracked):
+def test_model_is_one_run_with_settings_figures_and_report(spark, tracked):
     summary = train(tracked())
     config = tracked("training.epochs=3")
     train(config)
@@ -46,7 +46,7 @@ def test_a_model_is_one_run_with_settings_epochs_test_figures_and_the_report(spa
     assert run.info.status == "FINISHED"
 
 
-def test_a_password_in_a_url_is_not_among_the_settings(tracked):
+def test_password_in_a_url_is_not_tracked(tracked):
     config = tracked()
     config.data.path = "s3a://someone:secret@bucket/log"
     open_tracker(config, "a-model")
@@ -54,13 +54,13 @@ def test_a_password_in_a_url_is_not_among_the_settings(tracked):
     assert run.data.params["data.path"] == "s3a://***@bucket/log"
 
 
-def test_where_mlflow_is_not_installed_one_warning_says_so_and_the_run_goes_on(tracked, monkeypatch, capsys):
+def test_run_without_mlflow_prints_one_warning_and_succeeds(tracked, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     assert train(tracked())["epochs"] == 2
     assert capsys.readouterr().err.count("warning: tracking in MLflow stops here") == 1
 
 
-def test_where_the_server_is_away_one_warning_says_so_and_the_run_goes_on(tracked, monkeypatch, capsys):
+def test_run_without_server_prints_one_warning_and_succeeds(tracked, monkeypatch, capsys):
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{port}")
     assert train(tracked())["epochs"] == 2
@@ -69,7 +69,7 @@ def test_where_the_server_is_away_one_warning_says_so_and_the_run_goes_on(tracke
     assert "secret" not in error
 
 
-def test_a_server_that_goes_away_is_asked_no_more(capsys):
+def test_server_that_failed_is_not_called_again(capsys):
     calls = []
 
     class Failing:
