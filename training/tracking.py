@@ -91,7 +91,8 @@ def _connect(config: Config) -> MlflowClient:
     for name, value in TIMEOUTS.items():
         os.environ.setdefault(name, value)
     mlflow = importlib.import_module("mlflow")  # imported here because it takes seconds
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("alembic", "mlflow.store.db.utils"):  # both report that they create the tables of the database
+        logging.getLogger(name).setLevel(logging.WARNING)
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{config.folder('mlflow.db')}"
     return mlflow.MlflowClient(uri)
 

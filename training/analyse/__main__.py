@@ -1,4 +1,7 @@
-"""python -m training.analyse helpers|rates|gradients|gain --config conf/planted.yaml [key=value ...]"""
+"""Runs an analysis.
+
+python -m training.analyse helpers|rates|gradients|gain --config conf/planted.yaml [key=value ...]
+"""
 
 import json
 import sys
@@ -15,6 +18,7 @@ ANALYSES = {"helpers": helpers, "rates": rates, "gradients": gradients, "gain": 
 
 
 def main() -> None:
+    """Writes the plot and prints the figures as one line of JSON."""
     name, *arguments = sys.argv[1:] or [""]
     if name not in ANALYSES:
         raise UserError(f'analysis "{name}" does not exist: choose one of {", ".join(ANALYSES)}')

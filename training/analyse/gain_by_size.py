@@ -1,4 +1,4 @@
-"""Who gains from theta^i: the change in AUC by the size of the domain."""
+"""Which domains gain from theta^i: the change in AUC by size of the domain."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ BINS = 8
 
 
 def gain(config: Config) -> tuple[dict, str]:
-    """The AUC of theta^S + theta^i less that of theta^S, by domain; means over bins of domains of like size."""
+    """Measures how much theta^i adds to the AUC of theta^S, on average over domains of similar size."""
     study = Study(config)
     test = study.rows["test"]
     before, after = (
@@ -26,14 +26,14 @@ def gain(config: Config) -> tuple[dict, str]:
     middle = [float(np.median(size[members])) for members in bins]
     mean = [float(change[members].mean()) for members in bins]
     error = [float(change[members].std(ddof=1) / np.sqrt(len(members))) for members in bins]
-    with axes(6, 3.2) as (own, svg):
-        own.scatter(size, change, s=6, color="#bbbbbb")
-        own.errorbar(
+    with axes(6, 3.2) as (axis, svg):
+        axis.scatter(size, change, s=6, color="#bbbbbb")
+        axis.errorbar(
             middle, mean, yerr=error, fmt="o-", color=COLOR, capsize=3, label="mean of an eighth of the domains"
         )
-        own.set_xscale("log")
-        own.set_ylim(-0.1, 0.1)
-        own.set_xlabel("training rows of the domain")
-        own.set_ylabel("gain in AUC")
-        own.legend()
+        axis.set_xscale("log")
+        axis.set_ylim(-0.1, 0.1)
+        axis.set_xlabel("training rows of the domain")
+        axis.set_ylabel("gain in AUC")
+        axis.legend()
     return {"training_rows": middle, "mean_gain": mean, "standard_error": error}, svg.getvalue()

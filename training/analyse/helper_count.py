@@ -1,4 +1,4 @@
-"""How many helper domains DR needs: AUC by k (figure 8)."""
+"""How many helper domains DR needs: AUC by k (figure 8 of the paper)."""
 
 from training.compare.study import Study
 from training.config import Config
@@ -8,16 +8,16 @@ COUNTS = range(1, 10)
 
 
 def helpers(config: Config) -> tuple[dict, str]:
-    """Mean-domain AUC on test rows of theta^S + theta^i by k, and of theta^S alone (k = 0)."""
+    """Measures the mean-domain AUC on test rows for each k; k = 0 is theta^S alone."""
     study = Study(config)
-    found = {0: study.mean_domain_auc(study.shared_logits("test"))}
+    auc_of = {0: study.mean_domain_auc(study.shared_logits("test"))}
     for count in COUNTS:
         config.framework.helpers = count
-        found[count] = study.mean_domain_auc(study.adapt(config).logits)
-    with axes(6, 3.2) as (own, svg):
-        own.plot(COUNTS, [found[count] for count in COUNTS], "o-", color=COLOR, label=config.framework.name)
-        own.axhline(found[0], color="#888888", linestyle="--", label=config.framework.shared)
-        own.set_xlabel("k, helper domains")
-        own.set_ylabel("mean-domain AUC")
-        own.legend()
-    return {"mean_domain_auc": found}, svg.getvalue()
+        auc_of[count] = study.mean_domain_auc(study.adapt(config).logits)
+    with axes(6, 3.2) as (axis, svg):
+        axis.plot(COUNTS, [auc_of[count] for count in COUNTS], "o-", color=COLOR, label=config.framework.name)
+        axis.axhline(auc_of[0], color="#888888", linestyle="--", label=config.framework.shared)
+        axis.set_xlabel("k, helper domains")
+        axis.set_ylabel("mean-domain AUC")
+        axis.legend()
+    return {"mean_domain_auc": auc_of}, svg.getvalue()

@@ -79,7 +79,7 @@ def format_numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(section: dict) -> str:
-    """Formats a section as Markdaxis."""
+    """Formats a section as Markdown."""
     paragraphs = [f"## {section['title']}"]
     for title, table in section["tables"].items():
         header = ["method", *table.columns]

@@ -1,1 +1,1 @@
-"""One page about the tables and the model of a config: data, learning, quality by domain."""
+"""Writes one page about the tables and the model of a config: data, learning, quality by domain."""

@@ -1,4 +1,4 @@
-"""python -m training.report --config conf/ml_latest_small.yaml [key=value ...]"""
+"""Writes the report: python -m training.report --config conf/ml_latest_small.yaml [key=value ...]"""
 
 import json
 import sys
@@ -16,7 +16,11 @@ TEMPLATE = Path(__file__).with_name("report.html")
 
 
 def write_report(config: Config) -> Path:
-    """Writes ROOT/report.html, of the model that `config` names. Raises UserError if the tables are not built."""
+    """Writes ROOT/report.html about the model that `config` names and returns its path.
+
+    Raises:
+        UserError: the tables are not built.
+    """
     sections = [data_section(config), learning_section(config), quality_section(config)]
     path = config.folder("report.html")
     path.write_text(render(TEMPLATE, title=config.folder().name, sections=sections))
@@ -25,11 +29,12 @@ def write_report(config: Config) -> Path:
 
 
 def main() -> None:
+    """Writes the report and prints its path as one line of JSON."""
     print(json.dumps({"report": str(write_report(parse_arguments(sys.argv[1:])))}))
 
 
 def _track(config: Config, page: Path, sections: list[Section]) -> None:
-    """Adds the page and its plots to the run in MLflow."""
+    """Adds the page and its plots to the model's run in MLflow."""
     tracker = open_tracker(config, shared_version(config, take_snapshot(config).version))
     tracker.log_file(page.read_text(), page.name)
     for section in sections:

@@ -1,15 +1,18 @@
-"""HTML pages that need nothing but themselves: no network, no other file."""
+"""Renders self-contained HTML pages, which load nothing from the network or from other files."""
 
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-HERE = Path(__file__).parent
+PAGE_FOLDER = Path(__file__).parent
 
 
 def render(template: Path, **values: object) -> str:
-    """The page that `template` makes of `values`, which are escaped; it extends training/report/page.html."""
+    """Renders a template that extends training/report/page.html. The values are escaped."""
     environment = Environment(
-        loader=FileSystemLoader([template.parent, HERE]), undefined=StrictUndefined, autoescape=True, trim_blocks=True
+        loader=FileSystemLoader([template.parent, PAGE_FOLDER]),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
     )
     return environment.get_template(template.name).render(**values)

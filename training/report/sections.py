@@ -1,4 +1,4 @@
-"""The sections of the report: what the tables say, as lines, plots and tables. A part that is missing is named."""
+"""Builds the sections of the report from the tables. A section whose input is missing says which command makes it."""
 
 from dataclasses import dataclass, field
 
@@ -16,14 +16,22 @@ from training.data.published_builds import published_versions
 from training.data.snapshot import take_snapshot
 from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 
-SIZE = (4.8, 3.0)  # of a plot, in inches
-SHOWN = 10  # domains in a table
+PLOT_SIZE = (4.8, 3.0)  # inches
+DOMAINS_SHOWN = 10
 BINS = 8
 
 
 @dataclass
 class Section:
-    """A heading and what stands under it; `of` is what the rows of its tables are."""
+    """Holds a heading and the content below it.
+
+    Attributes:
+        title: the heading.
+        of: the heading of the column that names the rows of its tables.
+        lines: sentences.
+        plots: SVG by caption.
+        tables: frames by caption.
+    """
 
     title: str
     of: str
@@ -33,7 +41,11 @@ class Section:
 
 
 def data_section(config: Config) -> Section:
-    """Sizes and label rates of domains, and rejected rows. Raises UserError if the tables are not built."""
+    """Shows sizes and label rates of the domains, and rejected rows.
+
+    Raises:
+        UserError: the tables are not built.
+    """
     columns = ["rows", "rows_train", "positives_train", "head"]
     versions = published_versions(config)
     domains = open_table(config.table("domains"), versions["domains"]).to_pandas(columns=columns)
@@ -48,16 +60,16 @@ def data_section(config: Config) -> Section:
         {"": [f"{count:,.0f}" for count in counts.values()]}, index=list(counts)
     )
     sizes = np.sort(domains["rows"].to_numpy())[::-1]
-    with axes(*SIZE) as (own, svg):
-        own.loglog(np.arange(1, len(sizes) + 1), sizes, ".", color=COLOR, markersize=3)
-        own.set_xlabel("domains, the largest first")
-        own.set_ylabel("samples")
+    with axes(*PLOT_SIZE) as (axis, svg):
+        axis.loglog(np.arange(1, len(sizes) + 1), sizes, ".", color=COLOR, markersize=3)
+        axis.set_xlabel("domains, the largest first")
+        axis.set_ylabel("samples")
     section.plots["Sizes of the domains"] = svg.getvalue()
-    some = domains[domains["rows_train"] > 0]
-    with axes(*SIZE) as (own, svg):
-        own.hist(some["positives_train"] / some["rows_train"], bins=20, range=(0, 1), color=COLOR)
-        own.set_xlabel("share of positives among training samples")
-        own.set_ylabel("domains")
+    trained = domains[domains["rows_train"] > 0]
+    with axes(*PLOT_SIZE) as (axis, svg):
+        axis.hist(trained["positives_train"] / trained["rows_train"], bins=20, range=(0, 1), color=COLOR)
+        axis.set_xlabel("share of positives among training samples")
+        axis.set_ylabel("domains")
     section.plots["Label rates of the domains"] = svg.getvalue()
     rejects = open_table(config.table("rejects"), versions["rejects"]).to_pandas(columns=["column", "reason"])
     if len(rejects):
@@ -70,7 +82,7 @@ def data_section(config: Config) -> Section:
 
 
 def learning_section(config: Config) -> Section:
-    """How theta^S was learned, by epoch, and on what the time went."""
+    """Shows how theta^S was learned by epoch, and where the time went."""
     section = Section("Learning", "")
     folder = model_path(config, shared_version(config, take_snapshot(config).version))
     if not is_stored(folder):
@@ -91,24 +103,24 @@ def learning_section(config: Config) -> Section:
     history = progress["history"]
     if history:
         epochs = [line["epoch"] for line in history]
-        with axes(*SIZE) as (own, svg):
-            own.plot(epochs, [line["val_mean_domain_auc"] for line in history], ".-", color=COLOR)
-            own.axvline(progress["best_epoch"], color=OTHER_COLORS[0], linestyle="--", label="kept")
-            own.set_xlabel("epoch")
-            own.set_ylabel("mean-domain AUC, validation")
-            own.legend()
+        with axes(*PLOT_SIZE) as (axis, svg):
+            axis.plot(epochs, [line["val_mean_domain_auc"] for line in history], ".-", color=COLOR)
+            axis.axvline(progress["best_epoch"], color=OTHER_COLORS[0], linestyle="--", label="kept")
+            axis.set_xlabel("epoch")
+            axis.set_ylabel("mean-domain AUC, validation")
+            axis.legend()
         section.plots["Learning curve"] = svg.getvalue()
-        parts = pd.DataFrame([line["seconds_by_part"] for line in history]).sum()
-        parts = parts[parts > 0].sort_values()
-        with axes(*SIZE) as (own, svg):
-            own.barh(parts.index, parts.to_numpy(), color=COLOR)
-            own.set_xlabel("seconds, all epochs")
+        seconds = pd.DataFrame([line["seconds_by_part"] for line in history]).sum()
+        seconds = seconds[seconds > 0].sort_values()
+        with axes(*PLOT_SIZE) as (axis, svg):
+            axis.barh(seconds.index, seconds.to_numpy(), color=COLOR)
+            axis.set_xlabel("seconds, all epochs")
         section.plots["What the rounds spent"] = svg.getvalue()
     return section
 
 
 def quality_section(config: Config) -> Section:
-    """AUC by domain of theta^S, and of theta^S + theta^i, as evaluate.py left them."""
+    """Shows the AUC by domain of theta^S and of theta^S + theta^i, from the last run of evaluate.py."""
     section = Section("Quality on test rows", "domain")
     newest = _newest_evaluation(config)
     if newest is None:
@@ -123,11 +135,11 @@ def quality_section(config: Config) -> Section:
     section.lines += [f"Mean-domain AUC of {name}: {mean}." for name, mean in means.items()]
     undefined = int((~defined).sum())
     section.lines.append(f"{undefined} of {len(by_domain)} domains have test rows of one class, and no AUC.")
-    with axes(*SIZE) as (own, svg):
-        own.semilogx(rows[defined], by_domain.loc[defined, whole], ".", color=COLOR, markersize=3)
-        own.axhline(0.5, color="#888888", linewidth=1)
-        own.set_xlabel("test rows of the domain")
-        own.set_ylabel(f"AUC, {whole}")
+    with axes(*PLOT_SIZE) as (axis, svg):
+        axis.semilogx(rows[defined], by_domain.loc[defined, whole], ".", color=COLOR, markersize=3)
+        axis.axhline(0.5, color="#888888", linewidth=1)
+        axis.set_xlabel("test rows of the domain")
+        axis.set_ylabel(f"AUC, {whole}")
     section.plots["AUC by size of the domain"] = svg.getvalue()
     table = pd.DataFrame({"test rows": rows[defined], "AUC": by_domain.loc[defined, whole].map("{:.4f}".format)})
     if shared != whole:
@@ -136,13 +148,13 @@ def quality_section(config: Config) -> Section:
         section.plots["Gain by θⁱ"] = _plot_gain(rows[defined].to_numpy(), gain.to_numpy())
     larger = table[table["test rows"] >= table["test rows"].median()]
     ordered = larger.loc[by_domain.loc[larger.index, whole].sort_values(ascending=False, kind="stable").index]
-    section.tables["Best of the larger half"] = ordered.head(SHOWN)
-    section.tables["Worst of the larger half"] = ordered.tail(SHOWN)[::-1]
+    section.tables["Best of the larger half"] = ordered.head(DOMAINS_SHOWN)
+    section.tables["Worst of the larger half"] = ordered.tail(DOMAINS_SHOWN)[::-1]
     return section
 
 
 def _newest_evaluation(config: Config) -> pd.DataFrame | None:
-    """The rows of metrics_by_domain of this model's last evaluation."""
+    """Returns the rows of metrics_by_domain from this model's last evaluation, or None if there is none."""
     version = take_snapshot(config).version
     folder = model_path(config, shared_version(config, version))
     if not is_stored(folder):
@@ -156,16 +168,17 @@ def _newest_evaluation(config: Config) -> pd.DataFrame | None:
 
 
 def _plot_gain(rows: np.ndarray, gain: np.ndarray) -> str:
+    """Plots the gain of each domain, and its mean over domains of similar size. Returns SVG."""
     bins = [members for members in np.array_split(np.argsort(rows, kind="stable"), BINS) if len(members)]
-    with axes(*SIZE) as (own, svg):
-        own.semilogx(rows, gain, ".", color="#bbbbbb", markersize=3)
+    with axes(*PLOT_SIZE) as (axis, svg):
+        axis.semilogx(rows, gain, ".", color="#bbbbbb", markersize=3)
         middle, mean = (
             [float(of(value[members])) for members in bins] for of, value in ((np.median, rows), (np.mean, gain))
         )
-        own.plot(middle, mean, "o-", color=OTHER_COLORS[0], label="mean of an eighth of the domains")
-        own.axhline(0, color="#888888", linewidth=1)
-        own.set_ylim(-0.1, 0.1)
-        own.set_xlabel("test rows of the domain")
-        own.set_ylabel("AUC with θⁱ less without")
-        own.legend()
+        axis.plot(middle, mean, "o-", color=OTHER_COLORS[0], label="mean of an eighth of the domains")
+        axis.axhline(0, color="#888888", linewidth=1)
+        axis.set_ylim(-0.1, 0.1)
+        axis.set_xlabel("test rows of the domain")
+        axis.set_ylabel("AUC with θⁱ less without")
+        axis.legend()
     return svg.getvalue()
