@@ -73,7 +73,7 @@ def evaluate(spark: SparkSession, config: Config) -> dict:
 
 
 def model_names(config: Config) -> dict[str, bool]:
-    """Returns by name whether a model adds theta^i: theta^S alone and, if it is another one, the whole framework."""
+    """Returns the names of the models to test, each with whether it adds theta^i to theta^S."""
     return {framework_name(config.framework.shared, "none"): False} | {
         config.framework.name: config.framework.specific != "none"
     }
@@ -124,7 +124,7 @@ def summarise(by_domain: DataFrame, overall: DataFrame) -> DataFrame:
 def comparison_table(rows: Sequence[Row]) -> str:
     """Lays out rows of the table metrics as text, the best mean-domain AUC first.
 
-    The last column has the domains with a defined AUC; the others have test rows of one class.
+    The last column counts the domains with a defined AUC. The test rows of the others have only one class.
     """
     width = max(len("model"), *(len(row["model"]) for row in rows))
     lines = ["  ".join(["model".ljust(width), *HEADINGS.values(), "domains with an AUC"])]
@@ -152,7 +152,7 @@ def _clear_logloss(metrics: DataFrame) -> DataFrame:
 
 
 def _append(frame: DataFrame, name: str, path: str) -> None:
-    """Appends to a table of metrics, and lets log loss be null in tables of before popularity was reported."""
+    """Appends to a table of metrics. Earlier releases created these tables with a log loss that cannot be null."""
     spark = frame.sparkSession
     tables.create_table(spark, name, path)
     [logloss] = [field for field in deltalake.DeltaTable(path).schema().fields if field.name == "logloss"]

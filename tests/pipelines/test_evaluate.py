@@ -29,13 +29,13 @@ def test_auc_and_log_loss_match_scikit_learn_for_any_partitioning(spark, shuffle
     shuffle_partitions(partitions)
     rng = np.random.default_rng(0)
     rows = [("m", int(rng.integers(3)), float(rng.integers(2)), float(rng.integers(-4, 5))) for _ in range(200)]
-    found = {row["domain_id"]: row for row in auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()}
+    metrics = {row["domain_id"]: row for row in auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()}
     for domain in range(3):
         labels, logits = zip(*[row[2:] for row in rows if row[1] == domain], strict=True)
         probabilities = 1 / (1 + np.exp(-np.array(logits)))
-        assert found[domain]["auc"] == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
-        assert found[domain]["logloss"] == pytest.approx(log_loss(labels, probabilities), abs=1e-9)
-        assert found[domain]["rows"] == len(labels)
+        assert metrics[domain]["auc"] == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
+        assert metrics[domain]["logloss"] == pytest.approx(log_loss(labels, probabilities), abs=1e-9)
+        assert metrics[domain]["rows"] == len(labels)
     labels, logits = zip(*[row[2:] for row in rows], strict=True)
     [overall] = auc_by(spark.createDataFrame(rows, SCORES), "-1").collect()
     assert overall["auc"] == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
@@ -61,8 +61,8 @@ def test_number_of_tasks_does_not_grow_with_the_domains(spark):
 
 def test_domain_with_one_class_has_no_auc(spark):
     rows = [("m", 1, 1.0, 0.5), ("m", 1, 0.0, 0.1), ("m", 2, 1.0, 0.3)]
-    found = {row["domain_id"]: row["auc"] for row in auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()}
-    assert found == {1: 1.0, 2: None}
+    aucs = {row["domain_id"]: row["auc"] for row in auc_by(spark.createDataFrame(rows, SCORES), "domain_id").collect()}
+    assert aucs == {1: 1.0, 2: None}
 
 
 def test_extreme_logits_have_a_finite_log_loss(spark):
@@ -87,12 +87,12 @@ def test_means_leave_out_undefined_domains_and_count_them(spark):
 def test_python_workers_reload_a_model_that_was_trained_further(spark, built, tmp_path):
     """Spark reuses Python processes, and these cache the model."""
     root = built.copy(tmp_path)
-    found = []
+    runs = []
     for epochs in (1, 8):
         config = built.config(root, "framework.name=joint", "framework.inner_lr=0.02", f"training.epochs={epochs}")
         best = train(config)["best_epoch"]
-        found.append((best, evaluate(spark, config)["models"]["joint"]["logloss"]))
-    (first_epoch, first), (second_epoch, second) = found
+        runs.append((best, evaluate(spark, config)["models"]["joint"]["logloss"]))
+    (first_epoch, first), (second_epoch, second) = runs
     assert first_epoch < second_epoch
     assert first != second
 
@@ -153,10 +153,10 @@ def test_metrics_match_the_forward_pass_of_the_trainer(spark, built, keep_rounds
     model, theta = open_theta(key)
     test = read_buckets(snapshot, "test")
     parameters = spark.read.format("delta").load(config.table("domain_parameters")).collect()
-    specific = {row["domain_id"]: from_row(row.asDict(recursive=True), theta, "float32") for row in parameters}
+    offsets = {row["domain_id"]: from_row(row.asDict(recursive=True), theta, "float32") for row in parameters}
     logits = {"joint": predict(model, theta, test)}
-    known = {domain: value for domain, value in specific.items() if value is not None}
-    logits["joint_dr"] = predict_adapted(model, theta, test, known, logits["joint"])
+    learned = {domain: value for domain, value in offsets.items() if value is not None}
+    logits["joint_dr"] = predict_adapted(model, theta, test, learned, logits["joint"])
     assert not np.array_equal(logits["joint"], logits["joint_dr"])
 
     assert list(models) == ["joint", "joint_dr", "popularity"]

@@ -1,4 +1,4 @@
-"""The analyses on a small data set: figures that can be checked, and a plot each."""
+"""The analyses on a small data set: each returns figures and a plot."""
 
 import json
 import subprocess
@@ -17,16 +17,16 @@ from training.compare.study import Study
 ROOT = Path(__file__).parents[3]
 
 
-def test_cosines_are_those_of_the_gradients_of_whole_domains():
+def test_cosines_compare_the_gradients_of_whole_domains():
     model, rows = small_model(dropout=0.5), random_rows(60, seed=1)
-    found = cosines(model, rows)
+    actual = cosines(model, rows)
     flat = []
     for domain in np.argsort(-np.bincount(rows["domain_id"]), kind="stable"):
         model.zero_grad()
         loss_of(model.eval(), rows, np.flatnonzero(rows["domain_id"] == domain)).backward()
         flat.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
     expected = [torch.cosine_similarity(flat[i], flat[j], dim=0).item() for i in range(4) for j in range(i + 1, 4)]
-    np.testing.assert_allclose(found, expected, atol=1e-9)
+    np.testing.assert_allclose(actual, expected, atol=1e-9)
 
 
 @pytest.fixture
@@ -37,11 +37,13 @@ def config(built, tmp_path):
 def test_gradients_are_compared_before_and_after_each_framework(config):
     figures, svg = gradient_agreement.gradients(config())
     assert set(figures) == {"before training", "after alternate", "after dn", "after pcgrad"}
-    assert all(-1 <= one["mean_cosine"] <= 1 and 0 <= one["conflicting_pairs"] <= 1 for one in figures.values())
+    assert all(
+        -1 <= figure["mean_cosine"] <= 1 and 0 <= figure["conflicting_pairs"] <= 1 for figure in figures.values()
+    )
     assert svg.startswith("<svg")
 
 
-def test_helpers_are_varied_from_none_on(config, monkeypatch):
+def test_helper_count_starts_at_zero(config, monkeypatch):
     monkeypatch.setattr(helper_count, "COUNTS", (1, 2))
     settings = config("framework.name=mamdr")
     figures, svg = helper_count.helpers(settings)
@@ -51,7 +53,7 @@ def test_helpers_are_varied_from_none_on(config, monkeypatch):
     assert svg.startswith("<svg")
 
 
-def test_rates_are_a_grid(config, monkeypatch):
+def test_rate_grid_has_a_row_per_inner_and_a_column_per_outer_rate(config, monkeypatch):
     monkeypatch.setattr(rate_grid, "INNER", (0.001, 0.01))
     monkeypatch.setattr(rate_grid, "OUTER", (0.5,))
     figures, svg = rate_grid.rates(config("framework.name=dn"))
@@ -60,7 +62,7 @@ def test_rates_are_a_grid(config, monkeypatch):
     assert svg.startswith("<svg")
 
 
-def test_gain_is_by_size(config, monkeypatch):
+def test_gain_is_averaged_by_size_of_the_domain(config, monkeypatch):
     monkeypatch.setattr(gain_by_size, "BINS", 3)
     figures, svg = gain_by_size.gain(config("framework.name=joint_finetune"))
     assert figures["training_rows"] == sorted(figures["training_rows"])
@@ -68,14 +70,14 @@ def test_gain_is_by_size(config, monkeypatch):
     assert svg.startswith("<svg")
 
 
-def test_an_unknown_analysis_names_the_known_ones():
+def test_error_for_an_unknown_analysis_lists_the_analyses():
     command = [sys.executable, "-m", "training.analyse", "gian", "--config", "conf/planted.yaml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "choose one of helpers, rates, gradients, gain" in done.stderr
 
 
-def test_an_analysis_is_a_command_with_a_plot_and_a_summary(built, tmp_path):
+def test_command_writes_a_plot_and_prints_a_summary(built, tmp_path):
     settings = [built.copy(tmp_path), "framework.name=joint_finetune", "training.epochs=1"]
     command = [sys.executable, "-m", "training.analyse", "gain", "--config", built.config_path, *settings]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Comparisons: what they plan, what they say, and a whole one by the command, cut off and taken up again."""
+"""Comparisons: plans, summaries, reports, and a whole comparison that is interrupted and resumed."""
 
 import json
 import shlex
@@ -37,7 +37,7 @@ def write_plan(tmp_path):
     return write
 
 
-def test_methods_are_tried_with_every_model_and_further_pairs_once(write_plan):
+def test_each_method_is_paired_with_each_model_and_no_pair_is_repeated(write_plan):
     plan = load_plan(
         write_plan(models=["mlp", "deepfm"], methods=["joint", "mamdr"], further=["a.b:C+dn", "mlp+joint"])
     )
@@ -50,36 +50,36 @@ def test_methods_are_tried_with_every_model_and_further_pairs_once(write_plan):
     ]
 
 
-def test_methods_on_one_theta_are_one_work_and_the_first_seed_comes_first(write_plan):
+def test_methods_with_one_shared_model_form_one_work_unit(write_plan):
     plan = load_plan(write_plan(methods=["dn", "joint", "mamdr", "dn_finetune"], seeds=[3, 4]))
-    found = [(work.seed, work.shared, work.specific) for work in work_units(plan)]
-    assert found == [
+    units = [(work.seed, work.shared, work.specific) for work in work_units(plan)]
+    assert units == [
         (seed, *rest) for seed in (3, 4) for rest in (("dn", ("none", "dr", "finetune")), ("joint", ("none",)))
     ]
 
 
-def test_placeholders_are_filled_in(write_plan, tmp_path):
+def test_placeholders_in_settings_are_filled(write_plan, tmp_path):
     source = {"config": "small.yaml", "settings": ["data.path={root}/log-{seed}"]}
     [work] = work_units(load_plan(write_plan(data={"small": source}, seeds=[7])))
     assert f"data.path={tmp_path}/root/small/seed-7/log-7" in work.settings
     assert f"root={tmp_path}/root/small/seed-7" in work.settings
 
 
-def test_candidates_go_by_the_most_special_name(write_plan):
+def test_candidates_of_the_most_specific_name_apply(write_plan):
     search = {
         "shared": {"default": ["a=1", "a=2"], "dn": ["a=3 b=1", "a=4"]},
         "specific": {"default": ["c=1"], "finetune": ["c=2"], "separate": ["c=3"]},
     }
     plan = load_plan(write_plan(methods=["separate", "mamdr", "joint_finetune"], search=search))
-    found = {work.shared: work for work in work_units(plan)}
-    assert candidates(plan, found["dn"], "shared") == [["a=3", "b=1"], ["a=4"]]
-    assert candidates(plan, found["joint"], "shared") == [["a=1"], ["a=2"]]
-    assert candidates(plan, found["none"], "finetune") == [["c=3"]]
-    assert candidates(plan, found["joint"], "finetune") == [["c=2"]]
-    assert candidates(plan, found["dn"], "dr") == [["c=1"]]
+    unit_of = {work.shared: work for work in work_units(plan)}
+    assert candidates(plan, unit_of["dn"], "shared") == [["a=3", "b=1"], ["a=4"]]
+    assert candidates(plan, unit_of["joint"], "shared") == [["a=1"], ["a=2"]]
+    assert candidates(plan, unit_of["none"], "finetune") == [["c=3"]]
+    assert candidates(plan, unit_of["joint"], "finetune") == [["c=2"]]
+    assert candidates(plan, unit_of["dn"], "dr") == [["c=1"]]
 
 
-def test_a_search_is_known_by_what_it_depends_on_and_not_by_where_it_ran(write_plan, tmp_path):
+def test_search_is_reused_if_its_settings_agree_wherever_it_ran(write_plan, tmp_path):
     def plan_with(**changes):
         search = {"shared": {"default": ["a=1", "a=2"]}, "specific": {"default": ["c=1", "c=2"]}}
         return load_plan(write_plan(**{"methods": ["mamdr"], "seeds": [3, 4], "search": search, **changes}))
@@ -103,18 +103,22 @@ def test_a_search_is_known_by_what_it_depends_on_and_not_by_where_it_ran(write_p
     assert searches.chosen_settings(elsewhere, tmp_path / "other", work) == {"shared": ["a=2"], "dr": ["c=2"]}
 
     more = {"shared": {"default": ["a=1", "a=2"]}, "specific": {"default": ["c=1", "c=3"]}}
-    for changes, known in [({"search": more}, {"shared": ["a=2"]}), ({"settings": ["b=1"]}, {}), ({"seeds": [4]}, {})]:
+    for changes, expected in [
+        ({"search": more}, {"shared": ["a=2"]}),
+        ({"settings": ["b=1"]}, {}),
+        ({"seeds": [4]}, {}),
+    ]:
         plan = plan_with(**changes)
-        assert searches.chosen_settings(plan, root, next(work_units(plan))) == known
+        assert searches.chosen_settings(plan, root, next(work_units(plan))) == expected
 
 
-def test_a_data_set_may_have_seeds_of_its_own(write_plan):
+def test_data_set_can_override_the_seeds(write_plan):
     data = {"small": {"config": "small.yaml"}, "large": {"config": "large.yaml", "seeds": [7]}}
     plan = load_plan(write_plan(data=data, seeds=[3, 4]))
     assert [(work.data, work.seed) for work in work_units(plan)] == [("large", 7), ("small", 3), ("small", 4)]
 
 
-def test_a_run_may_be_of_some_data_sets_only(write_plan):
+def test_run_can_be_limited_to_some_data_sets(write_plan):
     path = write_plan(data={name: {"config": f"{name}.yaml"} for name in ("a", "b", "c")})
     assert list(load_plan(path, ["only=[c, a]"]).data) == ["a", "c"]
     with pytest.raises(UserError, match='"only" names d, which is not in data: a, b, c'):
@@ -136,7 +140,7 @@ def test_a_run_may_be_of_some_data_sets_only(write_plan):
         ({"data": {"small": {"confg": "x"}}}, 'did you mean "data.small.config"'),
     ],
 )
-def test_mistakes_in_a_plan_are_named(write_plan, values, message):
+def test_error_names_the_mistake_in_a_plan(write_plan, values, message):
     with pytest.raises(UserError, match=message):
         load_plan(write_plan(**values))
 
@@ -160,7 +164,7 @@ TWO_METHODS = frame(
 )
 
 
-def test_overview_is_what_can_be_counted_by_hand():
+def test_overview_matches_figures_computed_by_hand():
     table = summary.overview(TWO_METHODS)
     assert list(table.index) == ["a", "b"]
     np.testing.assert_allclose(table["auc"], [0.7, 0.65])
@@ -180,19 +184,19 @@ def test_significance_is_paired_by_domain():
         for method, shift, scale in (("best", 0.02, 0.001), ("worse", 0.0, 0.001), ("alike", 0.02, 0.002))
         for index, (value, noise) in enumerate(zip(base, rng.normal(0, scale, 40), strict=True))
     ]
-    found = summary.against_best(frame(*rows), "best")
-    assert found["worse"] < 1e-6
-    assert found["alike"] > 0.01
+    p_values = summary.against_best(frame(*rows), "best")
+    assert p_values["worse"] < 1e-6
+    assert p_values["alike"] > 0.01
 
 
-def test_domains_are_grouped_by_training_rows_and_the_largest_come_first():
+def test_domains_are_grouped_by_size_and_the_largest_come_first():
     by_size = summary.by_size(TWO_METHODS, ["a", "b"])
     assert list(by_size.columns) == ["under 100 rows (1 domains)", "100 to 999 rows (1 domains)"]
     np.testing.assert_allclose(by_size.to_numpy(), [[0.85, 0.55], [0.8, 0.5]])
     assert list(summary.largest_domains(TWO_METHODS, ["a", "b"]).columns) == ["y", "x"]
 
 
-def test_the_report_is_one_page_that_needs_nothing_else_and_the_same_twice(tmp_path):
+def test_report_is_self_contained_and_reproducible(tmp_path):
     rows = TWO_METHODS.replace({"domain_key": {"x": "Drama|War <b>"}})
     plan = CompareConfig(root=str(tmp_path / "table"), data={"small": DataSet("x")}, seeds=[0, 1])
     made = "python -m training.compare --config x.yaml", [("abc1234", date(2026, 11, 25)), (None, date(2026, 11, 26))]
@@ -211,7 +215,7 @@ def test_the_report_is_one_page_that_needs_nothing_else_and_the_same_twice(tmp_p
     assert [(tmp_path / name).read_text() for name in ("report.html", "report.md")] == pages
 
 
-def test_cells_of_before_a_column_was_added_are_read_and_taken_over(tmp_path):
+def test_cells_without_a_newer_column_are_read_and_imported(tmp_path):
     domains = [{"domain_key": "x", "rows_train": 5, "rows": 3, "auc": 0.5, "logloss": 0.5}]
     cells = [Cell("small", "mlp+dn", seed, "") for seed in (0, 1)]
     old = results.SCHEMA.remove(results.SCHEMA.get_field_index("all_rows_auc"))
@@ -223,7 +227,7 @@ def test_cells_of_before_a_column_was_added_are_read_and_taken_over(tmp_path):
     assert results.by_domain(table, cells).set_index("seed")["all_rows_auc"].fillna(0).to_dict() == {0: 0, 1: 0.75}
 
 
-def test_cells_with_other_settings_are_other_cells(tmp_path):
+def test_cells_with_different_settings_are_distinct(tmp_path):
     domains = [{"domain_key": "x", "rows_train": 5, "rows": 3, "auc": None, "logloss": 0.5}]
     cells = [Cell("small", "mlp+dn", 0, settings) for settings in ("old", "new")]
     for cell in cells:
@@ -233,7 +237,7 @@ def test_cells_with_other_settings_are_other_cells(tmp_path):
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2])
-def test_the_rounds_that_are_chosen_are_those_that_are_scored(built, tmp_path, monkeypatch, rounds):
+def test_scores_are_those_of_the_chosen_rounds(built, tmp_path, monkeypatch, rounds):
     monkeypatch.setattr(
         "training.compare.study.choose_rounds", lambda groups, auc: dict.fromkeys(groups.tolist(), rounds)
     )
@@ -250,7 +254,7 @@ METHODS = ["joint", "mamdr", "joint_finetune", "separate"]
 COMMAND = "python -m training.compare"
 
 
-def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark, built, tmp_path):
+def test_comparison_runs_resumes_and_agrees_with_evaluate(spark, built, tmp_path):
     plan = {
         "root": str(tmp_path / "root"),
         "data": {"small": {"config": built.config_path, "complete": "touch {root}/completed"}},
@@ -260,7 +264,7 @@ def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark
     path = tmp_path / "plan.yaml"
     path.write_text(yaml.safe_dump(plan))
 
-    first = by_the_command(path)
+    first = run_command(path)
     assert first["cells"] == len(METHODS) + 2
     assert set(first["mean_domain_auc"]["small"]) == {*(f"mlp+{name}" for name in METHODS), "popularity", "linear"}
     root = tmp_path / "root/small/seed-0"
@@ -291,7 +295,7 @@ def test_a_comparison_runs_by_one_command_goes_on_and_agrees_with_evaluate(spark
     assert cell["all_rows_auc"] == pytest.approx(evaluated["auc"], abs=1e-6)
 
 
-def by_the_command(path):
+def run_command(path):
     command = [sys.executable, *shlex.split(COMMAND)[1:], "--config", str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The page about a model: whole, self-contained, and safe to open whatever the domains are called."""
+"""The report: complete, self-contained, and safe to open whatever the domains are called."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def page(spark, built, tmp_path_factory):
     return report(built, root)
 
 
-def test_every_part_is_there(page):
+def test_report_has_all_sections_and_plots(page):
     text = page.read_text()
     assert re.findall("<h2>(.*?)</h2>", text) == ["Data", "Learning", "Quality on test rows"]
     assert re.findall("<figcaption>(.*?)</figcaption>", text) == [
@@ -54,18 +54,18 @@ def test_every_part_is_there(page):
     assert "run pipelines" not in text
 
 
-def test_the_page_needs_nothing_from_elsewhere(page):
+def test_page_loads_nothing_from_other_files_or_the_network(page):
     assert not re.findall(r"""(?:src|href)=["'](?!#)""", page.read_text())
     assert not re.findall(r"@import|url\((?!#)", page.read_text())
 
 
-def test_a_domain_key_is_shown_as_written(page):
+def test_domain_key_is_escaped(page):
     text = page.read_text()
     assert "<script" not in text
     assert "&lt;script&gt;console.error(&#39;run&#39;)&lt;/script&gt;domain 0" in text
 
 
-def test_what_is_missing_is_named(built, tmp_path):
+def test_report_names_the_command_for_a_missing_section(built, tmp_path):
     text = report(built, built.copy(tmp_path)).read_text()
     assert "There is no model with these settings yet: run training/train.py." in text
     assert "This model was not tested yet: run pipelines/evaluate.py." in text
@@ -73,7 +73,7 @@ def test_what_is_missing_is_named(built, tmp_path):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 @pytest.mark.parametrize("width", [390, 1440])
-def test_a_browser_draws_the_page_without_an_error(page, tmp_path, width):
+def test_browser_draws_the_page_without_an_error(page, tmp_path, width):
     shot = tmp_path / "page.png"
     done = subprocess.run(
         [
