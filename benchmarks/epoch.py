@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.figures import print_figures
-from training.artifacts.model_store import read_manifest
+from training.artifacts.manifest import read_manifest
 from training.config import Config, load_config
 from training.data.domain_batches import domain_walk
 from training.data.frozen_vectors import load_vectors

@@ -11,7 +11,7 @@ from pipelines.engine.notebook import show, start
 from pipelines.train_on_spark import train_on_spark
 from training.report.svg_plots import COLOR, OTHER_COLORS, axes
 from training.data.snapshot import take_snapshot
-from training.artifacts.model_store import read_manifest
+from training.artifacts.manifest import read_manifest
 from training.artifacts.model_names import model_path, shared_version
 
 spark, config = start("conf/ml_latest_small.yaml", "framework.name=mamdr")

@@ -20,9 +20,9 @@ from pipelines.tasks.adapt_tail import adapt_tail, require_adaptation
 from pipelines.tasks.model_key import ModelKey, latest_model_version
 from pipelines.tasks.offset_table import copy_offsets
 from training.artifacts.domain_parameters import written_domains
+from training.artifacts.manifest import is_stored, read_manifest
 from training.artifacts.model_folder import fetch_model
 from training.artifacts.model_names import model_path, shared_version
-from training.artifacts.model_store import is_stored, read_manifest
 from training.artifacts.warm_start import extend_theta, newest_trained_version
 from training.config import Config
 from training.data.frozen_vectors import align_vectors

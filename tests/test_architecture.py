@@ -78,14 +78,17 @@ def test_serving_and_scoring_need_no_engine_of_training(blocked, names):
     run_python(IMPORT_ALL.format(blocked=blocked, names=names))
 
 
-def test_the_name_of_a_model_is_computed_without_torch():
+def test_models_are_named_and_listed_without_torch():
     loaded = run_python(
         """
         import sys
         from training.artifacts.model_names import shared_version
         from training.config import load_config
+        from training.list_models import list_models
 
-        shared_version(load_config("conf/ml_latest_small.yaml", []), 0)
+        config = load_config("conf/ml_latest_small.yaml", ["root=runs/none"])
+        shared_version(config, 0)
+        list_models(config)
         print(*sorted({"torch", "horovod", "pyspark", "petastorm"} & sys.modules.keys()))
         """
     )

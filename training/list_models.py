@@ -8,7 +8,7 @@ import sys
 
 import pandas as pd
 
-from training.artifacts.model_store import is_stored, read_manifest, state_of
+from training.artifacts.manifest import is_stored, read_manifest, state_of
 from training.command import exit_with_user_errors
 from training.config import Config, parse_arguments
 

@@ -12,8 +12,8 @@ from pipelines.tasks.offset_table import adapted_domains, append_offsets, copy_o
 from pipelines.tasks.tail_rounds import load_rounds
 from training.artifacts import domain_parameters
 from training.artifacts.domain_parameters import DomainRow
+from training.artifacts.manifest import read_manifest
 from training.artifacts.model_names import model_path
-from training.artifacts.model_store import read_manifest
 from training.config import Config
 from training.config.framework_settings import adaptation_settings
 from training.data.snapshot import Domains, take_snapshot

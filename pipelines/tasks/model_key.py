@@ -5,9 +5,10 @@ from pathlib import Path
 
 from torch import nn
 
+from training.artifacts.manifest import read_manifest, state_of
 from training.artifacts.model_folder import fetch_model
 from training.artifacts.model_names import model_path, shared_version, specific_version
-from training.artifacts.model_store import load_theta, read_manifest, state_of
+from training.artifacts.model_store import load_theta
 from training.config import Config
 from training.data.schema import Schema
 from training.parameters.shared import SharedParameters

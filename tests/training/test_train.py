@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.support.jobs import horovodrun
-from training.artifacts.model_names import model_path, shared_version, specific_version, trained_state
+from training.artifacts.manifest import trained_state
+from training.artifacts.model_names import model_path, shared_version, specific_version
 from training.artifacts.model_store import load_theta
 from training.config.framework_settings import adaptation_settings
 from training.data.delta_files import read_columns

@@ -39,11 +39,6 @@ def specific_version(config: Config, shared: str, state: str) -> str:
     return f"{shared}.{state}.{specific}-{_digest(specific=specific, framework=adaptation_settings(config).values())}"
 
 
-def trained_state(best_epoch: int) -> str:
-    """Returns the state of a theta^S that was trained: the epoch that it is from."""
-    return f"epoch-{best_epoch}"
-
-
 def extended_state(version: str) -> str:
     """Returns the state of a theta^S that was taken from the model `version` and extended by rows for new ids."""
     return f"grown-{_digest(version=version)}"

@@ -8,17 +8,15 @@ The model's folder holds
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from training.artifacts.model_names import trained_state
+from training.artifacts.manifest import FOLDER
 from training.artifacts.provenance import made_now
 from training.data.frozen_vectors import open_vectors
 from training.data.schema import Schema
-from training.errors import UserError
 from training.files import tensor_folder
 from training.frameworks.registry import prepare
 from training.models import make_model
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from training.data.snapshot import Snapshot
     from training.distributed.ranks import Ranks
 
-FOLDER, SHARDS, FROZEN = "theta", "shards", "{}.npy"
+SHARDS, FROZEN = "shards", "{}.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,24 +93,3 @@ def load_theta(model_path: Path, config: Config) -> tuple[nn.Module, SharedParam
     theta = SharedParameters.of(model)
     attach_stored_tables(theta, model_path / SHARDS, schema, config)
     return model, theta
-
-
-def is_stored(model_path: Path) -> bool:
-    """Returns whether the folder `model_path` holds a theta^S."""
-    return (model_path / FOLDER).exists()
-
-
-def state_of(manifest: dict) -> str:
-    """Returns the state of a theta^S, a part of the model's name (see training/artifacts/model_names.py)."""
-    return manifest.get("state", trained_state(manifest["progress"]["best_epoch"]))
-
-
-def read_manifest(model_path: Path) -> dict:
-    """Returns what a theta^S was made from: table_version, schema, frozen, progress and more.
-
-    Raises:
-        UserError: no theta^S is stored in `model_path`.
-    """
-    if not is_stored(model_path):
-        raise UserError(f"model {model_path} does not exist: run training/train.py with the same config and settings")
-    return json.loads((model_path / FOLDER / tensor_folder.STATE).read_text())

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from training.artifacts.manifest import FOLDER, is_stored, state_of
 from training.artifacts.model_folder import fetch_model
 from training.artifacts.model_names import extended_state, shared_version
-from training.artifacts.model_store import FOLDER, FROZEN, SHARDS, is_stored, load_theta, state_of
+from training.artifacts.model_store import FROZEN, SHARDS, load_theta
 from training.artifacts.provenance import made_now
 from training.files import tensor_folder
 from training.parameters.shard_files import Shards, load_shards

@@ -1,4 +1,9 @@
-"""Saves and loads folders of tensors with a little state in JSON. Folders are written atomically."""
+"""Saves and loads folders of tensors with a little state in JSON. Folders are written atomically.
+
+Only the functions that read or write tensors import torch, since the listing of models reads the state alone.
+"""
+
+from __future__ import annotations
 
 import json
 import os
@@ -6,12 +11,14 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from training.files.atomic_write import atomic_write
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 CHECKPOINTS = 2  # that are retained
@@ -23,6 +30,8 @@ def save(folder: Path, tensors: dict[str, Tensor], state: dict, files: Mapping[s
     Args:
         files: more files of the folder, by name; they are hard-linked, not copied.
     """
+    from safetensors.torch import save_file
+
     with atomic_write(folder) as temporary:
         temporary.mkdir(parents=True)
         save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, temporary / TENSORS)
@@ -33,6 +42,8 @@ def save(folder: Path, tensors: dict[str, Tensor], state: dict, files: Mapping[s
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict]:
     """Returns the tensors of `folder`, memory-mapped, and its state."""
+    from safetensors.torch import load_file
+
     return load_file(folder / TENSORS), json.loads((folder / STATE).read_text())
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from training.artifacts.model_names import model_path, specific_version, trained_state
+from training.artifacts.manifest import trained_state
+from training.artifacts.model_names import model_path, specific_version
 from training.artifacts.model_store import load_theta
 from training.files.mirror import mirror_of
 from training.loop.head_domains import adapt_head_domains

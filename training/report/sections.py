@@ -7,8 +7,8 @@ import pandas as pd
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from training.artifacts.manifest import is_stored, read_manifest, state_of
 from training.artifacts.model_names import model_path, shared_version, specific_version
-from training.artifacts.model_store import is_stored, read_manifest, state_of
 from training.config import Config
 from training.config.frameworks import framework_name
 from training.data.delta_files import open_table

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.artifacts.domain_parameters import from_row
+from training.artifacts.manifest import read_manifest, state_of
 from training.artifacts.model_names import model_path, shared_version, specific_version
-from training.artifacts.model_store import load_theta, read_manifest, state_of
+from training.artifacts.model_store import load_theta
 from training.column_names import KEYS
 from training.config import restore_config
 from training.config.framework_settings import adaptation_settings

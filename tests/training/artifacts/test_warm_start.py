@@ -1,7 +1,7 @@
 """Tests which model a warm start takes its values from."""
 
+from training.artifacts.manifest import FOLDER
 from training.artifacts.model_names import model_path, shared_version
-from training.artifacts.model_store import FOLDER
 from training.artifacts.warm_start import find_warm_start
 
 

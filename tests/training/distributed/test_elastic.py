@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.training.loop.test_sharded_run import SHARDED, val_auc
-from training.artifacts.model_store import read_manifest
+from training.artifacts.manifest import read_manifest
 from training.data.snapshot import take_snapshot
 
 ROOT = Path(__file__).parents[3]

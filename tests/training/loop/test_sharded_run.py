@@ -14,8 +14,9 @@ from pipelines.dr_longtail import dr_longtail
 from pipelines.evaluate import evaluate
 from tests.support.jobs import horovodrun
 from tests.support.reference import assert_close
+from training.artifacts.manifest import read_manifest
 from training.artifacts.model_names import model_path, shared_version
-from training.artifacts.model_store import load_theta, read_manifest
+from training.artifacts.model_store import load_theta
 from training.config import load_config
 from training.data.petastorm_reader import read_buckets
 from training.data.snapshot import take_snapshot

@@ -13,8 +13,8 @@ from pipelines.build_domains import build
 from pipelines.engine import tables
 from pipelines.samples.incremental.changed_samples import PLAN
 from tests.support.two_days import day_one, day_two
+from training.artifacts.manifest import read_manifest
 from training.artifacts.model_names import shared_version
-from training.artifacts.model_store import read_manifest
 from training.artifacts.warm_start import newest_trained_version
 from training.column_names import ID_ORDER, KEY_ORDER
 from training.config import Config, FeatureConfig, load_config
