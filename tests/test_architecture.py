@@ -93,3 +93,9 @@ def test_models_are_named_and_listed_without_torch():
         """
     )
     assert loaded.split() == []
+
+
+def test_no_two_test_files_have_the_same_name():
+    """pytest imports test files by their names alone."""
+    names = Counter(path.name for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
