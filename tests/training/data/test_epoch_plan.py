@@ -1,4 +1,4 @@
-"""Which rank reads which buckets in which round."""
+"""Tests the plan of an epoch: which rank reads which buckets in which round."""
 
 import numpy as np
 
