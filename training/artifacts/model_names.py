@@ -1,4 +1,4 @@
-"""Names of models: equal settings and equal data give equal names, so the same command finds its model again."""
+"""Computes the names of models: equal settings and data give equal names, so the same command finds its model."""
 
 import hashlib
 import json

@@ -14,8 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from training.config.data import ChecksConfig, ColumnsConfig, DataConfig, FeatureConfig, SyntheticConfig, seconds_of
-from training.config.framework import FrameworkConfig
-from training.config.frameworks import framework_name, framework_pair, shared_framework
+from training.config.frameworks import FrameworkConfig, framework_name, framework_pair, shared_framework
 from training.config.jobs import ALSConfig, PromoteConfig, ScoreConfig, ServeConfig
 from training.config.loading import flatten, merge_settings, read_settings, split_arguments, to_dataclass
 from training.config.model import ModelConfig
