@@ -1,4 +1,4 @@
-"""Dense ids for keys, by running totals that need no window over all rows."""
+"""Numbers keys densely, by running totals that need no window over all rows."""
 
 from collections.abc import Callable, Sequence
 

@@ -32,7 +32,7 @@ class Served:
 
     @property
     def version(self) -> str:
-        """The name of theta^S in its state, with its domain offsets if the framework learns any."""
+        """Returns the name of theta^S in its state, with its domain offsets if the framework learns any."""
         key = self.key
         return f"{key.shared_version}.{key.state}" if key.config.framework.specific == "none" else key.model_version
 

@@ -39,12 +39,12 @@ class ModelKey:
 
     @property
     def shared_version(self) -> str:
-        """The name of theta^S, and of its folder."""
+        """Returns the name of theta^S, and of its folder."""
         return shared_version(self.config, self.table_version)
 
     @property
     def model_version(self) -> str:
-        """The name of theta^S in this state with its domain offsets; the `model_version` of domain_parameters."""
+        """Returns the name of theta^S in this state with its domain offsets, as in domain_parameters."""
         return specific_version(self.config, self.shared_version, self.state)
 
 

@@ -1,4 +1,4 @@
-"""Which domains gain from theta^i: the change in AUC by size of the domain."""
+"""Shows which domains gain from theta^i: the change in AUC by size of the domain."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""How well the domains' gradients agree before and after training, which InnerGrad should improve (section III-C)."""
+"""Shows how well gradients of domains agree before and after training; InnerGrad should improve it (section III-C)."""
 
 from copy import deepcopy
 

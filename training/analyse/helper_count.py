@@ -1,4 +1,4 @@
-"""How many helper domains DR needs: AUC by k (figure 8 of the paper)."""
+"""Shows how many helper domains DR needs: AUC by k (figure 8 of the paper)."""
 
 from training.compare.study import Study
 from training.config import Config

@@ -1,4 +1,4 @@
-"""How the inner and outer learning rates of DN interact: AUC by alpha and beta (figure 9 of the paper)."""
+"""Shows how the inner and outer learning rates of DN interact: AUC by alpha and beta (figure 9 of the paper)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The work of one process: choosing settings on validation rows, and filling the cells of a comparison."""
+"""Does the work of one process: chooses settings on validation rows, and fills cells of a comparison."""
 
 import json
 import time

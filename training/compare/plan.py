@@ -1,4 +1,4 @@
-"""The plan of a comparison: which methods, on which data, with which settings."""
+"""Plans a comparison: which methods, on which data, with which settings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The Delta table of results: one row per cell, appended when the cell is done, so that a later run resumes."""
+"""Stores results in a Delta table: one row per cell, appended when the cell is done, so that a later run resumes."""
 
 from collections.abc import Iterable
 from datetime import date

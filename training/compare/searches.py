@@ -1,4 +1,4 @@
-"""The results of searches: one file for each stage of a method on a data set, so that no search runs twice."""
+"""Stores the results of searches: one file for each stage of a method on a data set, so that no search runs twice."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The configuration: typed dataclasses, filled from a YAML file and dotted key=value arguments.
+"""Holds the settings: typed dataclasses, filled from a YAML file and dotted key=value arguments.
 
 The names here are the names in YAML files and on the command line. A job gets its configuration by
 

@@ -1,4 +1,4 @@
-"""The sections `data` and `checks`: the log, what becomes of it, and what a build must hold to be published."""
+"""Holds the sections `data` and `checks`: the log, its samples, and what a build must satisfy to be published."""
 
 import re
 from collections.abc import Set
@@ -74,7 +74,7 @@ class SyntheticConfig:
 
 @dataclass
 class DataConfig:
-    """Settings of the log and of the samples that are built from it."""
+    """Holds the settings of the log and of the samples that are built from it."""
 
     source: str = MISSING  # a name in pipelines/sources
     path: str = MISSING

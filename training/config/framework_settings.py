@@ -1,4 +1,4 @@
-"""What a framework gets to see of the settings: the keys that its entry in the table lists, and no others."""
+"""Limits what a framework sees of the settings to the keys that its entry in the table lists."""
 
 from typing import Any
 

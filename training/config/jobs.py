@@ -1,4 +1,4 @@
-"""Sections of single jobs: `als`, `score`, `serve` and `promote`."""
+"""Holds the sections of single jobs: `als`, `score`, `serve` and `promote`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from training.config.rules import require, require_above_zero, require_at_least_
 
 @dataclass
 class ALSConfig:
-    """Settings of pipelines/als_vectors.py."""
+    """Holds the settings of pipelines/als_vectors.py."""
 
     rank: int = 16  # the width of the vectors
     iterations: int = 10
@@ -22,7 +22,7 @@ class ALSConfig:
 
 @dataclass
 class ScoreConfig:
-    """Settings of pipelines/score.py."""
+    """Holds the settings of pipelines/score.py."""
 
     requests: str | None = None  # a Delta table (domain, user[, item]) of keys; absent: all users in all their domains
     top_k: int = 10  # items that are kept for a user in a domain
@@ -35,7 +35,7 @@ class ScoreConfig:
 
 @dataclass
 class ServeConfig:
-    """Settings of pipelines/export_model.py."""
+    """Holds the settings of pipelines/export_model.py."""
 
     cached_domains: int = 1000  # domains whose theta^i the served model keeps in memory
 
@@ -46,7 +46,7 @@ class ServeConfig:
 
 @dataclass
 class PromoteConfig:
-    """Settings of pipelines/promote.py."""
+    """Holds the settings of pipelines/promote.py."""
 
     margin: float = 0.002  # in mean-domain AUC: by how much a model may be worse than the one that is served
     domain: str | None = None  # a domain's key: decide for that one; absent: for all

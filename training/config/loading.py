@@ -1,4 +1,4 @@
-"""YAML files and dotted key=value settings, read into typed dataclasses by OmegaConf."""
+"""Reads YAML files and dotted key=value settings into typed dataclasses, by OmegaConf."""
 
 import argparse
 import difflib

@@ -1,4 +1,4 @@
-"""The section `model`: the backbone."""
+"""Holds the section `model`: the backbone and its sizes."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from training.config.rules import require, require_above_zero, require_at_least_
 
 @dataclass
 class ModelConfig:
-    """Settings of the backbones; each is part of a model's name."""
+    """Holds the settings of the backbones; each is part of a model's name."""
 
     name: str = "mlp"  # a name in training/models, or the import path of your own module
     embedding_dim: int = 16

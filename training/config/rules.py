@@ -1,4 +1,4 @@
-"""Rules that a section of the settings states about its own fields."""
+"""Offers the rules by which a section of the settings checks its own fields."""
 
 from training.errors import UserError
 

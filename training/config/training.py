@@ -1,4 +1,4 @@
-"""The section `training`: how a run proceeds."""
+"""Holds the section `training`: how a run proceeds."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from training.config.rules import require, require_at_least_one
 
 @dataclass
 class TrainingConfig:
-    """Settings of the loop. All but those in IN_NO_NAME are part of a model's name."""
+    """Holds the settings of the loop. All but those in IN_NO_NAME are part of a model's name."""
 
     epochs: int = 50  # the most
     warm_start: bool = False  # start from the newest earlier version's model with these settings

@@ -1,4 +1,4 @@
-"""Frameworks: how theta^S and theta^i are learned, and what the author of a new one imports.
+"""Learns theta^S and theta^i by frameworks, and exports what the author of a new one imports.
 
     from training.frameworks import Patch, RoundContext, SharedParameters, negotiate, shuffled_batches
 

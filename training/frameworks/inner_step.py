@@ -1,4 +1,4 @@
-"""The inner step: gradients of an objective on one batch, and an Adam step on the parameters that it touches."""
+"""Takes inner steps: gradients of an objective on one batch, and an Adam step on the parameters that it touches."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""What a framework for theta^S works with in a round, besides theta^S and a patch."""
+"""Offers what a framework for theta^S works with in a round, besides theta^S and a patch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

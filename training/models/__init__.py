@@ -1,4 +1,4 @@
-"""Backbones: modules that map named features to logits, by name.
+"""Builds backbones by name: modules that map named features to logits.
 
 A backbone is built as `Backbone(ModelConfig, Schema, vectors)` and called with a dict of features. Ids are int64 of
 shape (rows,), dense features are float (rows,), lists are int64 (rows, length) with NAME_length (rows,). It returns

@@ -1,4 +1,4 @@
-"""Dropout that is cheap on a CPU."""
+"""Implements dropout that is cheap on a CPU."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Normalisation by domain, with the statistics of domains as rows of tables."""
+"""Normalises by domain, with the statistics of domains as rows of tables."""
 
 import torch
 from torch import Tensor, nn

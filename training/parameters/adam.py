@@ -1,4 +1,4 @@
-"""Adam (Kingma and Ba, ICLR 2015), in place, on dense tensors and on single rows of tables."""
+"""Takes Adam steps (Kingma and Ba, ICLR 2015) in place, on dense tensors and on single rows of tables."""
 
 from typing import TypeVar
 

@@ -1,4 +1,4 @@
-"""theta^i: the offsets that a domain adds to theta^S, for one domain or stacked for a group of domains."""
+"""Holds theta^i: the offsets that a domain adds to theta^S, for one domain or stacked for a group of domains."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a model declares about the parameters that it looks up by ids."""
+"""Declares what a model says about the parameters that it looks up by ids."""
 
 from collections.abc import Mapping
 from typing import Protocol, cast

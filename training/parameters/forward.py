@@ -1,4 +1,4 @@
-"""Forward passes over many rows: with theta^S alone, and with theta^S + theta^i."""
+"""Runs forward passes over many rows: with theta^S alone, and with theta^S + theta^i."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Control over modules that keep statistics of their inputs in buffers, such as running means."""
+"""Freezes modules that keep statistics of their inputs in buffers, such as running means."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

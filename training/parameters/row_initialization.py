@@ -1,4 +1,4 @@
-"""Initial values of embedding rows, drawn by hashing so that they do not depend on which rank draws them."""
+"""Draws initial values of embedding rows by hashing, so that they do not depend on which rank draws them."""
 
 import numpy as np
 from scipy.special import ndtri

@@ -1,4 +1,4 @@
-"""Sharded tables on disk: each rank writes the rows that it owns, and any number of ranks can read them."""
+"""Stores sharded tables on disk: each rank writes the rows that it owns, and any number of ranks can read them."""
 
 import shutil
 from collections.abc import Mapping, Sequence

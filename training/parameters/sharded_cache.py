@@ -1,4 +1,4 @@
-"""A local cache of the rows of sharded tables, for frameworks that step on theta^S itself."""
+"""Caches rows of sharded tables on a rank, for frameworks that step on theta^S itself."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""theta^S: dense parameters, embedding tables, and working copies of them."""
+"""Holds theta^S: dense parameters, embedding tables, and working copies of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

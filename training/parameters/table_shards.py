@@ -1,4 +1,4 @@
-"""Embedding tables sharded over ranks: rank `id % ranks.size` owns the row of an id."""
+"""Shards embedding tables over ranks: rank `id % ranks.size` owns the row of an id."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Alternate: one model, trained on one domain after another."""
+"""Trains one model on one domain after another (alternate training)."""
 
 from training.data.patch import Patch
 from training.frameworks.round import RoundContext

@@ -1,4 +1,4 @@
-"""Domain Negotiation (MAMDR, ICDE 2023, Algorithm 1)."""
+"""Learns theta^S by Domain Negotiation (MAMDR, ICDE 2023, Algorithm 1)."""
 
 from training.data.patch import Patch
 from training.frameworks.round import RoundContext

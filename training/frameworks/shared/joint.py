@@ -1,4 +1,4 @@
-"""Joint: one model on the mixed rows of all domains."""
+"""Trains one model on the mixed rows of all domains (joint training)."""
 
 from training.data.domain_batches import shuffled_batches
 from training.data.patch import Patch

@@ -1,4 +1,4 @@
-"""One SGD step for meta-learners, through which gradients can pass."""
+"""Takes one SGD step for meta-learners, through which gradients can pass."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""MAML (Finn, Abbeel and Levine, ICML 2017, Algorithm 2)."""
+"""Learns theta^S by MAML (Finn, Abbeel and Levine, ICML 2017, Algorithm 2)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""MLDG (Li et al., AAAI 2018, Algorithm 1): steps on some domains that also help other domains."""
+"""Learns theta^S by MLDG (Li et al., AAAI 2018, Algorithm 1): steps on some domains that also help other domains."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""None: theta^S stays as it was initialized, for a theta^i that learns alone."""
+"""Leaves theta^S as it was initialized, for a theta^i that learns alone."""
 
 from training.data.patch import Patch
 from training.frameworks.round import RoundContext

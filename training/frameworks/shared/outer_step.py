@@ -1,4 +1,4 @@
-"""The outer step of DN and Reptile: line 7 of Algorithm 1, over all ranks."""
+"""Takes the outer step of DN and Reptile: line 7 of Algorithm 1, over all ranks."""
 
 from training.distributed.ranks import Ranks
 from training.parameters.sharded_cache import push_sharded

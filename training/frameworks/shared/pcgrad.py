@@ -1,4 +1,4 @@
-"""PCGrad: projects conflicting gradients of domains (Yu et al., NeurIPS 2020, Algorithm 1)."""
+"""Projects conflicting gradients of domains by PCGrad (Yu et al., NeurIPS 2020, Algorithm 1)."""
 
 import numpy as np
 import torch

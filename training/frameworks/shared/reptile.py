@@ -1,4 +1,4 @@
-"""Reptile (Nichol, Achiam and Schulman, 2018, Algorithm 1)."""
+"""Learns theta^S by Reptile (Nichol, Achiam and Schulman, 2018, Algorithm 1)."""
 
 from training.data.patch import Patch
 from training.frameworks.round import RoundContext

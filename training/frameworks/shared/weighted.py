@@ -1,4 +1,4 @@
-"""Weighted Loss: each domain's loss weighted by a learned uncertainty (Kendall, Gal and Cipolla, CVPR 2018)."""
+"""Weights each domain's loss by a learned uncertainty (Kendall, Gal and Cipolla, CVPR 2018)."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Adaptation: learns theta^i of many domains against one theta^S, in groups of domains of similar size."""
+"""Learns theta^i of many domains against one theta^S, in groups of domains of similar size."""
 
 import shutil
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Domain Regularization (MAMDR, ICDE 2023, Algorithm 2), for many domains side by side."""
+"""Learns theta^i by Domain Regularization (MAMDR, ICDE 2023, Algorithm 2), for many domains side by side."""
 
 from training.frameworks.specific.group_round import GroupContext, GroupMoments
 from training.parameters.domain_offsets import OffsetGroup

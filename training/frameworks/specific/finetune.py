@@ -1,4 +1,4 @@
-"""Finetune: theta^i learned from each domain's own rows alone, for many domains side by side."""
+"""Learns theta^i from each domain's own rows alone, for many domains side by side."""
 
 from training.frameworks.specific.group_round import GroupContext, GroupMoments
 from training.parameters.domain_offsets import OffsetGroup

@@ -1,4 +1,4 @@
-"""What a framework for theta^i works with in a round: a group of domains side by side, and their rows."""
+"""Offers what a framework for theta^i works with in a round: a group of domains side by side, and their rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The reservoir of rows from which DR draws helper batches."""
+"""Holds the reservoir of rows from which DR draws helper batches."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How many rounds of adaptation each group of domains keeps, chosen on validation rows."""
+"""Chooses on validation rows how many rounds of adaptation each group of domains keeps."""
 
 import numpy as np
 

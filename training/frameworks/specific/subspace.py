@@ -1,4 +1,4 @@
-"""Subspace: theta^i as a mix of the directions in which domains differ (see subspace_directions.py)."""
+"""Learns theta^i as a mix of the directions in which domains differ (see subspace_directions.py)."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The directions in which domains differ, for the framework "subspace".
+"""Finds the directions in which domains differ, for the framework "subspace".
 
 The idea is this project's, by an argument of empirical Bayes. The theta^i of large domains, each learned alone, show
 how theta^i varies over domains. A small domain has too few rows to learn a whole network, but enough to learn its
