@@ -21,9 +21,9 @@ from training.data.patch import Patch
 from training.data.schema import Schema
 from training.distributed.device import choose_device, use_cpu
 from training.distributed.ranks import Ranks
-from training.frameworks.inner_step import InnerOptimizer
-from training.frameworks.registry import find_shared, prepare
-from training.frameworks.round import RoundContext
+from training.frameworks.common.inner_step import InnerOptimizer
+from training.frameworks.common.registry import find_shared, prepare
+from training.frameworks.common.round import RoundContext
 from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.helper_rows import HelperRows
 from training.models import build_model

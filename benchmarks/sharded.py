@@ -19,7 +19,7 @@ from training.data.patch import Batch, Patch
 from training.data.schema import Schema
 from training.distributed.device import use_cpu
 from training.distributed.ranks import Ranks
-from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.common.inner_step import InnerOptimizer
 from training.models import build_model
 from training.parameters.shard_files import add_tables
 from training.parameters.sharded_cache import push_sharded

@@ -14,9 +14,9 @@ from training.config.frameworks import SHARED
 from training.data.patch import Patch
 from training.data.schema import Schema
 from training.distributed.ranks import Ranks
-from training.frameworks.inner_step import FEWEST_ROWS, InnerOptimizer
-from training.frameworks.registry import find_shared, prepare
-from training.frameworks.round import RoundContext
+from training.frameworks.common.inner_step import FEWEST_ROWS, InnerOptimizer
+from training.frameworks.common.registry import find_shared, prepare
+from training.frameworks.common.round import RoundContext
 from training.models import build_model
 from training.parameters.frozen_statistics import frozen_statistics
 from training.parameters.shared import SharedParameters

@@ -9,9 +9,9 @@ from tests.support.reference import LEARNED, SIZES, named, random_rows, small_mo
 from training.config import FrameworkConfig, TrainingConfig
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
-from training.frameworks.inner_step import InnerOptimizer
-from training.frameworks.registry import find_shared
-from training.frameworks.round import RoundContext
+from training.frameworks.common.inner_step import InnerOptimizer
+from training.frameworks.common.registry import find_shared
+from training.frameworks.common.round import RoundContext
 from training.parameters.shared import SharedParameters
 from training.parameters.table_shards import Shard
 

@@ -11,7 +11,7 @@ from training.config import Config
 from training.data.columns import Columns
 from training.data.frozen_vectors import load_vectors
 from training.data.patch import Patch
-from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.common.inner_step import InnerOptimizer
 from training.frameworks.shared.pcgrad import gram_matrix
 from training.models import build_model
 from training.parameters.shared import SharedParameters

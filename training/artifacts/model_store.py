@@ -18,7 +18,7 @@ from training.artifacts.provenance import made_now
 from training.data.frozen_vectors import open_vectors
 from training.data.schema import Schema
 from training.files import tensor_folder
-from training.frameworks.registry import prepare
+from training.frameworks.common.registry import prepare
 from training.models import make_model
 from training.parameters.shard_files import attach_stored_tables, save_shards
 from training.parameters.shared import SharedParameters

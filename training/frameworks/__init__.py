@@ -8,8 +8,8 @@ file in `shared/` or `specific/` and one entry in training/config/frameworks.py.
 
 from training.data.domain_batches import shuffled_batches
 from training.data.patch import Batch, Patch
-from training.frameworks.inner_step import Forward, Gradients, InnerOptimizer, Leaves, mean_loss
-from training.frameworks.round import RoundContext
+from training.frameworks.common.inner_step import Forward, Gradients, InnerOptimizer, Leaves, mean_loss
+from training.frameworks.common.round import RoundContext
 from training.frameworks.shared.dn import negotiate
 from training.frameworks.specific.group_round import GroupContext
 from training.parameters.domain_offsets import OffsetGroup

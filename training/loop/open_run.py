@@ -14,7 +14,7 @@ from training.distributed.ranks import Ranks
 from training.errors import UserError
 from training.files.mirror import mirror_of
 from training.files.paths import is_remote
-from training.frameworks.registry import prepare
+from training.frameworks.common.registry import prepare
 from training.loop.training_run import TrainingRun
 from training.models import build_model
 from training.parameters.shard_files import add_tables, make_shards

@@ -16,9 +16,9 @@ from training.data.columns import Columns, to_features
 from training.data.patch import Patch, cut_to_fit
 from training.data.petastorm_reader import read_buckets
 from training.files import tensor_folder
-from training.frameworks.inner_step import InnerOptimizer
-from training.frameworks.registry import find_shared
-from training.frameworks.round import RoundContext
+from training.frameworks.common.inner_step import InnerOptimizer
+from training.frameworks.common.registry import find_shared
+from training.frameworks.common.round import RoundContext
 from training.metrics import DomainAuc, domain_auc
 from training.parameters.adam import Moments
 from training.parameters.forward import predict

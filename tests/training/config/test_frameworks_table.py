@@ -13,7 +13,7 @@ from training.config import FrameworkConfig, load_config
 from training.config.framework_settings import adaptation_settings, shared_settings
 from training.config.frameworks import ADAPT, IN_NO_NAME, PAPER_NAMES, SHARED, SPECIFIC, framework_name, framework_pair
 from training.config.frameworks_table import shared_table, specific_table
-from training.frameworks.registry import find_shared, find_specific
+from training.frameworks.common.registry import find_shared, find_specific
 
 REPOSITORY = Path(__file__).parents[3]
 CONFIG = str(REPOSITORY / "conf" / "ml_latest_small.yaml")

@@ -12,9 +12,9 @@ from training.config import FrameworkConfig, ModelConfig, TrainingConfig
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
 from training.errors import UserError
-from training.frameworks.inner_step import InnerOptimizer
-from training.frameworks.registry import find_shared
-from training.frameworks.round import RoundContext
+from training.frameworks.common.inner_step import InnerOptimizer
+from training.frameworks.common.registry import find_shared
+from training.frameworks.common.round import RoundContext
 from training.frameworks.specific.adapter import Adapter, Keep
 from training.frameworks.specific.helper_rows import HelperRows
 from training.models import build_model

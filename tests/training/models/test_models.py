@@ -14,7 +14,7 @@ from training.data.id_numbering import renumber_ids
 from training.data.patch import Batch
 from training.data.schema import Feature, Schema
 from training.errors import UserError
-from training.frameworks.inner_step import InnerOptimizer
+from training.frameworks.common.inner_step import InnerOptimizer
 from training.models import MODELS, build_model
 from training.models.domain_layers import Blocks, ByDomain, DomainLinear
 from training.models.partitioned_norm import EPSILON, PartitionedNorm

@@ -1,7 +1,7 @@
 """Trains one model on one domain after another (alternate training)."""
 
 from training.data.patch import Patch
-from training.frameworks.round import RoundContext
+from training.frameworks.common.round import RoundContext
 from training.parameters.shared import SharedParameters
 
 

@@ -1,7 +1,7 @@
 """Learns theta^S by Domain Negotiation (MAMDR, ICDE 2023, Algorithm 1)."""
 
 from training.data.patch import Patch
-from training.frameworks.round import RoundContext
+from training.frameworks.common.round import RoundContext
 from training.frameworks.shared.outer_step import outer_step
 from training.parameters.shared import SharedParameters
 

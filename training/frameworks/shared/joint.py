@@ -2,7 +2,7 @@
 
 from training.data.domain_batches import shuffled_batches
 from training.data.patch import Patch
-from training.frameworks.round import RoundContext
+from training.frameworks.common.round import RoundContext
 from training.parameters.shared import SharedParameters
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from training.data.patch import Batch
-from training.frameworks.inner_step import Forward, Leaves, mean_loss
+from training.frameworks.common.inner_step import Forward, Leaves, mean_loss
 
 
 def look_ahead(forward: Forward, leaves: Leaves, support: Batch, rate: float, second_order: bool) -> dict[str, Tensor]:

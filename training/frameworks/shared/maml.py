@@ -5,8 +5,8 @@ from functools import partial
 from torch import Tensor
 
 from training.data.patch import Batch, Patch
-from training.frameworks.inner_step import Forward, Leaves, mean_loss
-from training.frameworks.round import RoundContext
+from training.frameworks.common.inner_step import Forward, Leaves, mean_loss
+from training.frameworks.common.round import RoundContext
 from training.frameworks.shared.look_ahead import look_ahead
 from training.parameters.shared import SharedParameters
 

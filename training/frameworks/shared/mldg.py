@@ -6,9 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from training.data.patch import Batch, Patch
-from training.frameworks.gradients import Gradients
-from training.frameworks.inner_step import Forward, Leaves, mean_loss
-from training.frameworks.round import RoundContext, in_groups
+from training.frameworks.common.gradients import Gradients
+from training.frameworks.common.inner_step import Forward, Leaves, mean_loss
+from training.frameworks.common.round import RoundContext, in_groups
 from training.frameworks.shared.look_ahead import look_ahead
 from training.parameters.shared import SharedParameters
 

@@ -1,7 +1,7 @@
 """Leaves theta^S as it was initialized, for a theta^i that learns alone."""
 
 from training.data.patch import Patch
-from training.frameworks.round import RoundContext
+from training.frameworks.common.round import RoundContext
 from training.parameters.shared import SharedParameters
 
 

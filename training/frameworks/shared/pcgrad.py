@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from training.data.patch import Patch
-from training.frameworks.gradients import Gradients
-from training.frameworks.round import RoundContext, in_groups
+from training.frameworks.common.gradients import Gradients
+from training.frameworks.common.round import RoundContext, in_groups
 from training.parameters.shared import SharedParameters
 
 

@@ -6,8 +6,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data.patch import Batch, Patch
 from training.data.schema import Schema
-from training.frameworks.inner_step import Forward, Leaves
-from training.frameworks.round import RoundContext
+from training.frameworks.common.inner_step import Forward, Leaves
+from training.frameworks.common.round import RoundContext
 from training.parameters.embedding_model import embedding_model
 from training.parameters.shared import SharedParameters
 

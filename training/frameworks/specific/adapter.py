@@ -17,7 +17,7 @@ from training.data.columns import Columns
 from training.data.domain_rows import DomainRows
 from training.data.id_numbering import distinct_ids
 from training.files.atomic_write import atomic_write
-from training.frameworks.registry import find_specific
+from training.frameworks.common.registry import find_specific
 from training.frameworks.specific.group_round import GroupContext
 from training.frameworks.specific.helper_rows import HelperRows
 from training.metrics import domain_auc

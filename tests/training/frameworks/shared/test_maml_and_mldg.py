@@ -18,7 +18,7 @@ from tests.support.reference import (
     train_rounds,
 )
 from training.data.domain_batches import domain_walk
-from training.frameworks.round import in_groups
+from training.frameworks.common.round import in_groups
 
 META_LR = 0.3
 

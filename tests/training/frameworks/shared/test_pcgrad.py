@@ -17,7 +17,7 @@ from tests.support.reference import (
     train_rounds,
 )
 from training.data.domain_batches import domain_walk
-from training.frameworks.round import in_groups
+from training.frameworks.common.round import in_groups
 from training.frameworks.shared.pcgrad import projection_weights
 
 

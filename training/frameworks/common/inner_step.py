@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from training.data.id_numbering import renumber_ids
 from training.data.patch import Batch
 from training.errors import UserError
-from training.frameworks.gradients import Gradients, mean_over_ranks
+from training.frameworks.common.gradients import Gradients, mean_over_ranks
 from training.parameters.adam import Moments
 from training.parameters.frozen_statistics import frozen_statistics
 

@@ -16,7 +16,7 @@ from training.errors import UserError
 
 if TYPE_CHECKING:
     from training.data.patch import Patch
-    from training.frameworks.round import RoundContext
+    from training.frameworks.common.round import RoundContext
     from training.frameworks.specific.group_round import GroupContext
     from training.parameters.domain_offsets import OffsetGroup
     from training.parameters.shared import SharedParameters

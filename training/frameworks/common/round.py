@@ -11,8 +11,8 @@ from training.config.framework_settings import FrameworkSettings
 from training.data.domain_batches import domain_walk
 from training.data.patch import Patch
 from training.distributed.ranks import Ranks
-from training.frameworks.gradients import Gradients
-from training.frameworks.inner_step import InnerOptimizer, Objective, mean_loss
+from training.frameworks.common.gradients import Gradients
+from training.frameworks.common.inner_step import InnerOptimizer, Objective, mean_loss
 from training.parameters.sharded_cache import sharded_cache
 from training.parameters.shared import SharedParameters
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from training.frameworks.round import in_groups
+from training.frameworks.common.round import in_groups
 
 
 def test_single_batch_at_the_end_joins_the_group_before():
