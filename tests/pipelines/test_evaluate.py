@@ -142,7 +142,7 @@ def test_metrics_match_the_forward_pass_of_the_trainer(spark, built, keep_rounds
     for name in ("metrics", "metrics_by_domain"):  # as earlier releases created them
         definition = tables.statement(f"tables/{name}", table=f"delta.`{config.table(name)}`", features="")
         spark.sql(definition.replace("logloss DOUBLE", "logloss DOUBLE NOT NULL"))
-    with pytest.raises(UserError, match="lacks theta.i of 10 tail domains: run pipelines/dr_longtail.py"):
+    with pytest.raises(UserError, match="lacks the offsets of 10 tail domains: run pipelines/dr_longtail.py"):
         evaluate(spark, config)
     dr_longtail(spark, config)
     models = evaluate(spark, config)["models"]

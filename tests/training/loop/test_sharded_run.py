@@ -109,7 +109,7 @@ def test_all_jobs_run_after_training_on_two_hosts_then_on_one_rank(spark, built,
     assert val_auc(config) == pytest.approx(summary["val_mean_domain_auc"], abs=1e-9)
     assert dr_longtail(spark, config)["domains"] == 10
     models = evaluate(spark, config)["models"]
-    assert set(models) == {"dn", "mamdr"}
+    assert set(models) == {"dn", "mamdr", "popularity"}
     assert models["dn"]["auc"] == pytest.approx(roc_auc_score(*reversed(scored(config, "test")[1:])), abs=1e-6)
 
 
