@@ -58,8 +58,7 @@ class SpecificFramework:
 
 
 LOOK_AHEAD = ("meta_lr", "meta_share", "second_order")
-OF_DR = ("dr_lr", "dr_inner_lr", "dr_batch_size", "helpers")
-OF_FINETUNE = ("finetune_lr", "dr_batch_size")
+OF_DR = ("dr_lr", "dr_inner_lr", "helpers")
 FOLDER = "training.frameworks"
 
 SHARED: Mapping[str, SharedFramework] = {
@@ -127,7 +126,7 @@ SPECIFIC: Mapping[str, SpecificFramework] = {
     "none": SpecificFramework(title="adds nothing by domain"),
     "finetune": SpecificFramework(
         rounds=(("finetune", "finetune_rounds"),),
-        keys=OF_FINETUNE,
+        keys=("finetune_lr",),
         title="trains θⁱ on the domain's own rows",
     ),
     "dr": SpecificFramework(
@@ -138,19 +137,19 @@ SPECIFIC: Mapping[str, SpecificFramework] = {
     ),
     "dr_finetune": SpecificFramework(
         rounds=(("dr", "dr_rounds"), ("finetune", "finetune_rounds")),
-        keys=(*OF_DR, *OF_FINETUNE),
+        keys=(*OF_DR, "finetune_lr"),
         title="runs Domain Regularization, then finetunes",
         paper="MAMDR, ICDE 2023",
     ),
     "subspace": SpecificFramework(
         rounds=(("subspace", "subspace_rounds"),),
-        keys=("subspace_rank", "subspace_domains", "subspace_rows", "finetune_rounds", *OF_FINETUNE),
+        keys=("subspace_rank", "subspace_domains", "subspace_rows", "finetune_rounds", "finetune_lr"),
         title="mixes the directions in which large domains differ",
         paper="this project",
     ),
 }
 ADAPTATION_KEYS = (  # what every framework for theta^i reads
-    *("helper_rows", "helper_domains", "stop_group", "specific_min_rows", "specific_dtype"),
+    *("dr_batch_size", "helper_rows", "helper_domains", "stop_group", "specific_min_rows", "specific_dtype"),
 )
 IN_NO_NAME = (  # which models are combined, not what one of them is
     *("name", "shared", "specific", "interleave", "refresh_share"),
