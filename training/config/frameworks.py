@@ -148,12 +148,18 @@ SPECIFIC: Mapping[str, SpecificFramework] = {
         paper="this project",
     ),
 }
-ADAPTATION_KEYS = (  # what every framework for theta^i reads
-    *("dr_batch_size", "helper_rows", "helper_domains", "stop_group", "specific_min_rows", "specific_dtype"),
+# what every framework for theta^i reads
+ADAPTATION_KEYS = (
+    "dr_batch_size",
+    "helper_rows",
+    "helper_domains",
+    "stop_group",
+    "specific_min_rows",
+    "specific_dtype",
 )
-IN_NO_NAME = (  # which models are combined, not what one of them is
-    *("name", "shared", "specific", "interleave", "refresh_share"),
-)
+# not hashed: names stand in a model's name themselves, interleave changes what is hashed, and refresh_share decides
+# which domains keep the theta^i that an earlier model learned
+IN_NO_NAME = ("name", "shared", "specific", "interleave", "refresh_share")
 
 # what a framework of the user's own may read: its keys are not known
 USER_FRAMEWORK = SharedFramework(learn="", keys=("outer_lr", "pcgrad_domains", *LOOK_AHEAD))
