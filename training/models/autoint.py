@@ -1,4 +1,4 @@
-"""AutoInt (Song et al., CIKM 2019): self-attention between features."""
+"""Defines AutoInt (Song et al., CIKM 2019): self-attention between features."""
 
 from collections.abc import Mapping
 

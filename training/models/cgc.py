@@ -1,4 +1,4 @@
-"""CGC (Tang et al., RecSys 2020): experts of each domain and shared experts, mixed by a gate of the domain."""
+"""Defines CGC (Tang et al., RecSys 2020): experts of each domain and shared experts, mixed by a gate of the domain."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""DeepFM (Guo et al., IJCAI 2017): a factorisation machine and an MLP on the same embeddings."""
+"""Defines DeepFM (Guo et al., IJCAI 2017): a factorisation machine and an MLP on the same embeddings."""
 
 from collections.abc import Mapping
 

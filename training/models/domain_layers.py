@@ -1,4 +1,4 @@
-"""Layers with separate weights for each domain, which are rows of tables: 69,102 domains are rows, not modules.
+"""Provides layers with separate weights for each domain, as rows of tables: 69,102 domains are rows, not modules.
 
 The trainer holds such tables four times: the values, Adam's two moments, and the best epoch's values.
 """

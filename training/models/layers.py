@@ -1,4 +1,4 @@
-"""Layers that the backbones share: embeddings of features, and hidden layers."""
+"""Provides the layers that backbones share: embeddings of features, and hidden layers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

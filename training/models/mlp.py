@@ -1,4 +1,4 @@
-"""MLP: hidden layers on the concatenated vectors of all features."""
+"""Defines MLP: hidden layers on the concatenated vectors of all features."""
 
 from collections.abc import Mapping
 

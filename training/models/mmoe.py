@@ -1,4 +1,4 @@
-"""MMoE (Ma et al., KDD 2018): shared experts, mixed by a gate for each domain."""
+"""Defines MMoE (Ma et al., KDD 2018): shared experts, mixed by a gate for each domain."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""NeurFM (He and Chua, SIGIR 2017): an MLP on the sum of the products of all pairs of embeddings."""
+"""Defines NeurFM (He and Chua, SIGIR 2017): an MLP on the sum of the products of all pairs of embeddings."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""PLE (Tang et al., RecSys 2020): several extraction networks like that of CGC, one after another."""
+"""Defines PLE (Tang et al., RecSys 2020): several extraction networks like that of CGC, one after another."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Shared-bottom: hidden layers shared by all domains, and a tower for each domain (Caruana, 1997)."""
+"""Defines Shared-bottom: hidden layers shared by all domains, and a tower for each domain (Caruana, 1997)."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""STAR (Sheng et al., CIKM 2021): a shared network, whose weights each domain multiplies by its own."""
+"""Defines STAR (Sheng et al., CIKM 2021): a shared network, whose weights each domain multiplies by its own."""
 
 from collections.abc import Mapping
 from functools import partial

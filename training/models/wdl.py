@@ -1,4 +1,4 @@
-"""Wide & Deep (Cheng et al., DLRS 2016): a linear model and an MLP, trained together."""
+"""Defines Wide & Deep (Cheng et al., DLRS 2016): a linear model and an MLP, trained together."""
 
 from collections.abc import Mapping
 

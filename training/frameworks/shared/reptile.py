@@ -7,7 +7,7 @@ from training.parameters.shared import SharedParameters
 
 
 def reptile(theta: SharedParameters, patch: Patch, context: RoundContext) -> None:
-    """After each domain, takes an outer step towards where the inner steps on that domain alone have led.
+    """Takes an outer step after each domain, towards where the inner steps on that domain alone have led.
 
     The inner optimiser's moments start at zero in each domain. Each rank passes over its own domains. At the end theta
     becomes the mean of the ranks' results, for an embedding row over the ranks whose patch has it.
