@@ -103,8 +103,8 @@ def domains_per_second(name: str, model_name: str, device: torch.device, columns
     seconds = []
     for _ in range(2):
         start = time.monotonic()
-        for one in adapter.adapt(columns, none, dict.fromkeys(range(DOMAINS), 1), Keep.LAST):
-            one.offsets[1].dense.cpu()
+        for adapted in adapter.adapt(columns, none, dict.fromkeys(range(DOMAINS), 1), Keep.LAST):
+            adapted.offsets[1].dense.cpu()
         seconds.append(time.monotonic() - start)
     return DOMAINS / min(seconds)
 

@@ -54,11 +54,11 @@ def score_samples(
     buckets_of = domains.select(
         "domain_id", F.explode(F.expr("sequence(first_bucket, first_bucket + buckets - 1)")).alias("bucket")
     )
-    part = domain_part(domains).alias("part")
+    part_column = domain_part(domains).alias("part")
     by_bucket = parameters.where("rounds > 0").drop("bucket").join(F.broadcast(buckets_of), "domain_id")
-    by_bucket = by_bucket.select("bucket", part, "domain_id", "rounds", "dense", "embeddings")
+    by_bucket = by_bucket.select("bucket", part_column, "domain_id", "rounds", "dense", "embeddings")
     return (
-        samples.select(*names_read, "bucket", part)
+        samples.select(*names_read, "bucket", part_column)
         .groupBy("bucket", "part")
         .cogroup(by_bucket.groupBy("bucket", "part"))
         .applyInArrow(score_group, SCHEMA)

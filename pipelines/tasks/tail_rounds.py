@@ -68,8 +68,8 @@ def _choose_rounds(rows: DataFrame, trainable: Domains, key: ModelKey) -> dict[i
     row_index = np.searchsorted(trainable.domain_id, scored["domain_id"].to_numpy())
     kept_rounds = choose_rounds(groups[row_index], np.array(scored["val_auc"].to_pylist()))
     for group in np.unique(groups).tolist():
-        largest, kept = trainable.rows_train[groups == group].max(), kept_rounds.get(group, 0)
-        print(f"adaptation: domains of up to {largest} training rows keep {kept} rounds", file=sys.stderr)
+        largest, rounds_kept = trainable.rows_train[groups == group].max(), kept_rounds.get(group, 0)
+        print(f"adaptation: domains of up to {largest} training rows keep {rounds_kept} rounds", file=sys.stderr)
     return {
         domain: kept_rounds.get(group, 0)
         for domain, group in zip(trainable.domain_id.tolist(), groups.tolist(), strict=True)
