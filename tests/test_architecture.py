@@ -82,12 +82,12 @@ def test_models_are_named_and_listed_without_torch():
     loaded = run_python(
         """
         import sys
-        from training.artifacts.model_names import shared_version
+        from training.artifacts.model_names import shared_version, specific_version
         from training.config import load_config
         from training.list_models import list_models
 
         config = load_config("conf/ml_latest_small.yaml", ["root=runs/none"])
-        shared_version(config, 0)
+        specific_version(config, shared_version(config, 0), "epoch-1")
         list_models(config)
         print(*sorted({"torch", "horovod", "pyspark", "petastorm"} & sys.modules.keys()))
         """

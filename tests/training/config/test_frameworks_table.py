@@ -1,8 +1,6 @@
 """One table of frameworks: names, keys, docs and the names of models follow from it."""
 
 import ast
-import subprocess
-import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -87,19 +85,6 @@ def test_code_reads_keys_of_frameworks_by_their_settings_alone():
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr in keys:
                     assert not ast.unparse(node.value).endswith("config.framework"), f"{path}:{node.lineno}"
-
-
-def test_computing_a_models_name_loads_neither_torch_nor_horovod():
-    code = (
-        "import sys\n"
-        "from training.artifacts.model_names import shared_version, specific_version\n"
-        "from training.config import FrameworkConfig, load_config\n"
-        f"config = load_config({CONFIG!r})\n"
-        "specific_version(config, shared_version(config, 1), 'epoch-1')\n"
-        "print(sorted({'torch', 'horovod', 'petastorm', 'pyspark'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("table", [shared_table, specific_table])

@@ -66,7 +66,7 @@ def slow_ventilator(monkeypatch):
 
 @pytest.fixture
 def late_completion(monkeypatch):
-    """Lets the ventilator hand out the rest between the two checks of ThreadPool.get_results."""
+    """Delays the ventilator so that it hands out the rest between the two checks of get_results."""
     original = ventilator.ConcurrentVentilator.completed
 
     def completed(self):

@@ -1,4 +1,4 @@
-"""What holds for every framework for theta^S."""
+"""Holds every framework for theta^S to the rules that all of them share."""
 
 import numpy as np
 import pytest
